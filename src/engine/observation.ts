@@ -1,0 +1,85 @@
+import type { SupervisorEvent } from '../host/supervision.ts';
+import type { Verb } from '../host/steps.ts';
+
+/** The first line of every recording: what ran, so that it can be run again. */
+export interface RunHeader {
+  readonly kind: 'run';
+  /** Of the recording's form: a reader refuses a newer one. */
+  readonly version: 1;
+  readonly title: string;
+  readonly backend: 'sim' | 'linux';
+  readonly policy: string;
+  readonly seed: number;
+  readonly commit: string;
+  /** Of a simulated run: the scenario as it was read, so that its replay is exact. */
+  readonly scenario?: unknown;
+  readonly hosts: readonly string[];
+}
+
+/** A step the engine took. */
+export interface StepObservation {
+  readonly kind: 'step';
+  readonly atMs: number;
+  readonly verb: Verb;
+  readonly target: string;
+  readonly why: string;
+  /** The host's refusal, if it refused. */
+  readonly error?: string;
+}
+
+/** A container is there, with what it asked for. */
+export interface StartObservation {
+  readonly kind: 'start';
+  readonly atMs: number;
+  readonly container: string;
+  readonly requestBytes: number;
+}
+
+/** A container is gone. */
+export interface DeathObservation {
+  readonly kind: 'death';
+  readonly atMs: number;
+  readonly container: string;
+  /** `supervisor`: Plimsoll killed it; `kernel`: the OOM killer; `stopped`: asked for; `exit`: by itself. */
+  readonly cause: 'supervisor' | 'kernel' | 'stopped' | 'exit';
+}
+
+/** The machine's line, whenever it is set or changes. */
+export interface LineObservation {
+  readonly kind: 'line';
+  readonly atMs: number;
+  readonly policy: string;
+  readonly hardLimitBytes: number;
+  readonly killAtBytes: number;
+  readonly stopAtBytes: number;
+  readonly ceilingBytes: number;
+  readonly lookEveryMs: number;
+}
+
+/** The engine crashed or came back, a fault struck, an invariant broke: things told in words. */
+export interface NoteObservation {
+  readonly kind: 'note';
+  readonly atMs: number;
+  readonly about: 'crash' | 'recovery' | 'timeline' | 'invariant' | 'drift';
+  readonly message: string;
+}
+
+/** The last line of a recording that was not cut off. */
+export interface EndObservation {
+  readonly kind: 'end';
+  readonly atMs: number;
+}
+
+/** One line of a recording: what was seen, on which host (absent where there is only one). `atMs` counts from the start of the run. */
+export type Observation = { readonly host?: string } & (
+  | StepObservation
+  | StartObservation
+  | DeathObservation
+  | LineObservation
+  | NoteObservation
+  | SupervisorEvent
+  | EndObservation
+);
+
+/** Takes observations as they come. */
+export type ObservationSink = (observation: Observation) => void;

@@ -1,0 +1,17 @@
+import type { Cgroups } from './cgroups.ts';
+import type { Clock } from './clock.ts';
+import type { Containers } from './containers.ts';
+import type { Machine } from './machine.ts';
+import type { Store } from './store.ts';
+import type { Supervision } from './supervision.ts';
+
+/** What any host can do, simulated or real: one capability a field, a few verbs each. */
+export interface Host {
+  readonly name: string;
+  readonly clock: Clock;
+  readonly machine: Machine;
+  readonly cgroups: Cgroups;
+  readonly containers: Containers;
+  readonly supervision: Supervision;
+  readonly store: Store;
+}

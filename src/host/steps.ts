@@ -1,0 +1,49 @@
+import type { Applied } from './batch.ts';
+import type { CgroupLimit, CgroupPath, CgroupSpec } from './cgroups.ts';
+import type { ContainerSpec } from './containers.ts';
+import type { Host } from './host.ts';
+import type { SupervisorSettings } from './supervision.ts';
+
+/** What each changing verb takes: one entry a verb, named `capability.verb`. A new capability adds its lines here. */
+export interface Verbs {
+  'cgroups.create': CgroupSpec;
+  'cgroups.limit': CgroupLimit;
+  'cgroups.remove': CgroupPath;
+  'containers.start': ContainerSpec;
+  'containers.stop': string;
+  'supervision.supervise': SupervisorSettings;
+  'supervision.release': CgroupPath;
+}
+
+export type Verb = keyof Verbs;
+
+/** One call of one verb on one target, safe to repeat. */
+export type Step = { [V in Verb]: { readonly verb: V; readonly with: Verbs[V]; readonly why: string } }[Verb];
+
+/** How each verb is sent to a host, as one batch. */
+export const SEND: { readonly [V in Verb]: (host: Host, batch: readonly Verbs[V][]) => Promise<Applied> } = {
+  'cgroups.create': (host, batch) => host.cgroups.create(batch),
+  'cgroups.limit': (host, batch) => host.cgroups.limit(batch),
+  'cgroups.remove': (host, batch) => host.cgroups.remove(batch),
+  'containers.start': (host, batch) => host.containers.start(batch),
+  'containers.stop': (host, batch) => host.containers.stop(batch),
+  'supervision.supervise': (host, batch) => host.supervision.supervise(batch),
+  'supervision.release': (host, batch) => host.supervision.release(batch),
+};
+
+/** What a step acts on, for people and logs. */
+export function targetOf(step: Step): string {
+  switch (step.verb) {
+    case 'cgroups.create':
+    case 'cgroups.limit':
+      return step.with.path;
+    case 'containers.start':
+      return step.with.name;
+    case 'supervision.supervise':
+      return step.with.parent;
+    case 'cgroups.remove':
+    case 'containers.stop':
+    case 'supervision.release':
+      return step.with;
+  }
+}
