@@ -15,6 +15,8 @@ if (Number.parseInt(process.versions.node, 10) >= 24) {
   const child = spawnSync(ownNode, [here, ...process.argv.slice(2)], { stdio: 'inherit' });
   process.exitCode = child.status ?? 1;
 } else {
-  process.stderr.write(`plimsoll: Node ${process.versions.node} is too old: it needs Node >= 24; in a clone run npm ci, which brings one\n`);
+  process.stderr.write(
+    `plimsoll: Node ${process.versions.node} is too old: it needs Node >= 24; in a clone run npm ci, which brings one\n`,
+  );
   process.exitCode = 3;
 }

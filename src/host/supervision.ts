@@ -1,5 +1,5 @@
 import type { Applied } from './batch.ts';
-import type { CgroupPath } from './cgroups.ts';
+import type { CgroupPath, Cgroups } from './cgroups.ts';
 import type { Bytes, Milliseconds } from './units.ts';
 
 /** The memory rule's figures, resolved: stopAt <= killAt < ceiling. */
@@ -45,7 +45,12 @@ export type SupervisorEvent =
   /** A look at which the children were read. Far looks are told by the sample of their second. */
   | { readonly kind: 'look'; readonly atMs: number; readonly totalBytes: number }
   /** Each second, whatever the looks do: total and, by container, what cannot be reclaimed. */
-  | { readonly kind: 'sample'; readonly atMs: number; readonly totalBytes: number; readonly workingSetBytes: Readonly<Record<string, number>> }
+  | {
+      readonly kind: 'sample';
+      readonly atMs: number;
+      readonly totalBytes: number;
+      readonly workingSetBytes: Readonly<Record<string, number>>;
+    }
   | Decision
   /** A victim that still holds memory 1 s after its SIGKILL counts again and is passed over. */
   | { readonly kind: 'passedOver'; readonly atMs: number; readonly container: string; readonly heldBytes: number }
@@ -76,3 +81,20 @@ export interface Supervision {
   /** What came since the last call, over all parents; after a crash of the engine also what it never took. */
   take(): readonly SupervisorEvent[];
 }
+
+/** A supervisor at work: synchronous, so that nothing can come between reading and killing. */
+export interface Supervisor {
+  /** Looks once, killing if the policy says so. Returns the time of the next look. */
+  look(nowMs: number): number;
+  /** Works by new settings from the next look on. */
+  configure(settings: SupervisorSettings): void;
+  /** Closes what it kept open. */
+  close(): void;
+}
+
+/** Makes a supervisor. Hosts are given one, as they are given every piece of the product's own code that they run. */
+export type SupervisorFactory = (
+  cgroups: Pick<Cgroups, 'open' | 'kill'>,
+  settings: SupervisorSettings,
+  emit: (event: SupervisorEvent) => void,
+) => Supervisor;

@@ -51,7 +51,8 @@ const DURATION_UNITS = new Map<string, number>([
 
 /** A number as a size. @throws UnitError unless it is whole, 0 or more, and exact. */
 export function bytes(value: number): Bytes {
-  if (!Number.isSafeInteger(value) || value < 0) throw new UnitError(`${value} is not a whole number of bytes, 0 or more`);
+  if (!Number.isSafeInteger(value) || value < 0)
+    throw new UnitError(`${value} is not a whole number of bytes, 0 or more`);
   return value as Bytes;
 }
 

@@ -16,11 +16,25 @@ export interface Workload {
 
 export type MemoryCurve =
   | { readonly kind: 'constant'; readonly bytes: Bytes }
-  | { readonly kind: 'ramp'; readonly from: Bytes; readonly to: Bytes; readonly startMs: Milliseconds; readonly overMs: Milliseconds }
+  | {
+      readonly kind: 'ramp';
+      readonly from: Bytes;
+      readonly to: Bytes;
+      readonly startMs: Milliseconds;
+      readonly overMs: Milliseconds;
+    }
   /** Rises from low to high in each period, and drops. */
   | { readonly kind: 'sawtooth'; readonly low: Bytes; readonly high: Bytes; readonly periodMs: Milliseconds }
   /** Stands at base; at `atMs` rises to peak within `riseMs`, holds, and falls back at once; again each `everyMs` if set. */
-  | { readonly kind: 'burst'; readonly base: Bytes; readonly peak: Bytes; readonly atMs: Milliseconds; readonly riseMs: Milliseconds; readonly holdMs: Milliseconds; readonly everyMs?: Milliseconds }
+  | {
+      readonly kind: 'burst';
+      readonly base: Bytes;
+      readonly peak: Bytes;
+      readonly atMs: Milliseconds;
+      readonly riseMs: Milliseconds;
+      readonly holdMs: Milliseconds;
+      readonly everyMs?: Milliseconds;
+    }
   /** Grows without end, or up to `upTo`. */
   | { readonly kind: 'leak'; readonly from: Bytes; readonly bytesPerSecond: Bytes; readonly upTo?: Bytes }
   /** A recorded trace: linear between points, constant after the last; ages must rise. */
@@ -58,15 +72,16 @@ export function memoryPieces(curve: MemoryCurve): PiecewiseLinear {
     case 'constant':
       return pieces([[0, curve.bytes, 0]]);
     case 'ramp':
-      return pieces([
-        [0, curve.from, 0],
-        ...rise(curve.startMs, curve.from, curve.to, curve.overMs),
-      ]);
+      return pieces([[0, curve.from, 0], ...rise(curve.startMs, curve.from, curve.to, curve.overMs)]);
     case 'sawtooth':
       return pieces([[0, curve.low, (curve.high - curve.low) / curve.periodMs]], curve.periodMs);
     case 'burst': {
       const fallMs = curve.atMs + curve.riseMs + curve.holdMs;
-      const shape: Knot[] = [[0, curve.base, 0], ...rise(curve.atMs, curve.base, curve.peak, curve.riseMs), [fallMs, curve.base, 0]];
+      const shape: Knot[] = [
+        [0, curve.base, 0],
+        ...rise(curve.atMs, curve.base, curve.peak, curve.riseMs),
+        [fallMs, curve.base, 0],
+      ];
       return curve.everyMs === undefined ? pieces(shape) : pieces(shape, curve.everyMs);
     }
     case 'leak': {
@@ -111,7 +126,8 @@ export function pieceAt(curve: PiecewiseLinear, ageMs: number, into: Piece): Pie
     if (agesMs[middle]! <= local) low = middle;
     else high = middle - 1;
   }
-  const end = low + 1 < agesMs.length ? agesMs[low + 1]! : curve.periodMs > 0 ? curve.periodMs : Number.POSITIVE_INFINITY;
+  const end =
+    low + 1 < agesMs.length ? agesMs[low + 1]! : curve.periodMs > 0 ? curve.periodMs : Number.POSITIVE_INFINITY;
   into.value = Math.max(0, values[low]! + slopes[low]! * (local - agesMs[low]!));
   into.slope = slopes[low]!;
   into.untilMs = base + end;

@@ -17,8 +17,16 @@ export const gaia: MemoryPolicy = {
     const worst = furthestOver(snapshot);
     if (worst < 0) return [];
     const over = snapshot.workingSetBytes[worst]! - snapshot.requestBytes[worst]!;
-    const past = killedInLook > 0 ? `still above stopAt ${formatBytes(line.stopAtBytes)}` : `past killAt ${formatBytes(line.killAtBytes)}`;
-    return [{ index: worst, reason: `total ${formatBytes(totalBytes)} is ${past}; furthest over its request: by ${formatBytes(over)}` }];
+    const past =
+      killedInLook > 0
+        ? `still above stopAt ${formatBytes(line.stopAtBytes)}`
+        : `past killAt ${formatBytes(line.killAtBytes)}`;
+    return [
+      {
+        index: worst,
+        reason: `total ${formatBytes(totalBytes)} is ${past}; furthest over its request: by ${formatBytes(over)}`,
+      },
+    ];
   },
 };
 
