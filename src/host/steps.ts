@@ -47,3 +47,16 @@ export function targetOf(step: Step): string {
       return step.with;
   }
 }
+
+/** Steps that do not depend on each other, so that a host may send each verb's steps as one batch. */
+export type Stage = readonly Step[];
+
+/**
+ * The order in which a host is changed. Going: `stop` processes, `detach` what they had. Coming: `machine` makes what
+ * containers share, `attach` what each has for itself, `start` its processes.
+ */
+export const PHASES = ['stop', 'detach', 'machine', 'attach', 'start'] as const;
+export type Phase = (typeof PHASES)[number];
+
+/** What one subsystem wants done: stages in order within a phase; phases in the order above. */
+export type PhasedPlan = Readonly<Partial<Record<Phase, readonly Stage[]>>>;

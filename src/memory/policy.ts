@@ -1,16 +1,20 @@
 import type { MemoryLine } from '../host/supervision.ts';
 
-/** What a policy reads besides working set and request. A trace that lacks it is refused for that policy, not scored. */
-export type Signal = 'workingSet' | 'rss' | 'priority' | 'pressure';
+/**
+ * What a policy reads. `excess`: working sets of those over their request (for the others usage, cache included, will
+ * do: it is within the request); `workingSet` and `rss`: of all, which costs a read of `memory.stat` each. A trace
+ * that lacks a signal is refused for that policy, not scored.
+ */
+export type Signal = 'excess' | 'workingSet' | 'rss' | 'priority' | 'pressure';
 
 /** One machine at one moment, in columns: index i is one container in every array. Valid only during the call. */
 export interface Snapshot {
   readonly count: number;
   readonly names: readonly string[];
   readonly requestBytes: Float64Array;
-  /** Usage less inactive file cache. */
+  /** Usage less inactive file cache; where only `excess` is needed, plain usage for those within their request. */
   readonly workingSetBytes: Float64Array;
-  /** Anonymous memory alone: what earlyoom and the kernel choose by. */
+  /** Anonymous memory alone, for policies that need `rss`; else 0. */
   readonly rssBytes: Float64Array;
   readonly priority: Float64Array;
   /** 1 where a kill would do something: it lives, and no signal is under way to it. */
@@ -42,7 +46,7 @@ export interface MemoryPolicy {
   readonly needs: readonly Signal[];
   /** What the kernel enforces by itself, whatever the supervisor does. */
   limits(requestBytes: readonly number[], line: MemoryLine): KernelLimits;
-  /** `decide` is called only while the total is past this; without it, at every look. */
+  /** A look begins to decide only when the total is past this; without it, every look does. */
   actsAboveBytes?(line: MemoryLine): number;
   /** Whom to kill now; after the kills usage is read afresh and it is asked again, until it names nobody. Absent: the kernel alone acts. */
   decide?(snapshot: Snapshot): readonly Victim[];
