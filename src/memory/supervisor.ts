@@ -1,0 +1,225 @@
+import type { CgroupReader, Cgroups, MemoryStat } from '../host/cgroups.ts';
+import type { Supervisor, SupervisorEvent, SupervisorFactory, SupervisorSettings } from '../host/supervision.ts';
+import { type Child, type Depth, isGone, newChild, openIfThere, readChild } from './children.ts';
+import type { MemoryPolicy, Snapshot, Victim } from './policy.ts';
+
+/** What a victim still holds is left out this long after its signal; 70 ms a GB is what death takes on a sane kernel. */
+const GRACE_MS = 1000;
+
+/** Children are sampled this often, whatever the looks do. */
+const SAMPLE_EVERY_MS = 1000;
+
+/** A failed kill is tried again after this. */
+const RETRY_MS = 1000;
+
+/** Makes supervisors that find their policy with `resolve`; it may throw where there is none of that name. */
+export const supervisorFactory =
+  (resolve: (settings: SupervisorSettings) => MemoryPolicy): SupervisorFactory =>
+  (cgroups, settings, emit) =>
+    new MemorySupervisor(cgroups, settings, resolve, emit);
+
+/**
+ * Watches over one machine's containers. While the total is under the policy's line a look reads the parent alone;
+ * past it, the children, and kills until the policy names nobody.
+ */
+class MemorySupervisor implements Supervisor {
+  readonly #cgroups: Pick<Cgroups, 'open' | 'kill'>;
+  readonly #resolve: (settings: SupervisorSettings) => MemoryPolicy;
+  readonly #emit: (event: SupervisorEvent) => void;
+  readonly #stat: MemoryStat = { anonBytes: 0, fileBytes: 0, inactiveFileBytes: 0, shmemBytes: 0 };
+  #settings!: SupervisorSettings;
+  #policy!: MemoryPolicy;
+  #actsAboveBytes = 0;
+  #depth: Depth = 'excess';
+  #children: Child[] = [];
+  #snapshot!: Columns;
+  #parent: CgroupReader | undefined;
+  #nextSampleMs = Number.NEGATIVE_INFINITY;
+  #troubles = new Map<string, number>();
+
+  constructor(
+    cgroups: Pick<Cgroups, 'open' | 'kill'>,
+    settings: SupervisorSettings,
+    resolve: (settings: SupervisorSettings) => MemoryPolicy,
+    emit: (event: SupervisorEvent) => void,
+  ) {
+    this.#cgroups = cgroups;
+    this.#resolve = resolve;
+    this.#emit = emit;
+    this.configure(settings);
+  }
+
+  configure(settings: SupervisorSettings): void {
+    const policy = this.#resolve(settings);
+    if (this.#settings !== undefined && settings.parent !== this.#settings.parent) this.#closeParent();
+    const known = new Map(this.#children.map((child) => [child.container.name, child]));
+    this.#children = settings.containers.map((container) => {
+      const before = known.get(container.name);
+      if (before?.container.cgroup !== container.cgroup) return newChild(container);
+      known.delete(container.name);
+      return { ...before, container };
+    });
+    for (const gone of known.values()) gone.reader?.close();
+    this.#settings = settings;
+    this.#policy = policy;
+    this.#actsAboveBytes = policy.decide === undefined ? Number.POSITIVE_INFINITY : (policy.actsAboveBytes?.(settings.line) ?? -1);
+    this.#depth = policy.needs.some((signal) => signal === 'workingSet' || signal === 'rss') ? 'all' : 'excess';
+    this.#snapshot = columns(settings);
+  }
+
+  look(nowMs: number): number {
+    try {
+      this.#lookAt(nowMs);
+    } catch (error) {
+      this.#trouble(nowMs, isGone(error) ? 'the parent cgroup went away' : String(error instanceof Error ? error.message : error));
+      this.#closeParent();
+    }
+    return nowMs + this.#settings.line.lookEveryMs;
+  }
+
+  close(): void {
+    this.#closeParent();
+    for (const child of this.#children) child.reader?.close();
+    this.#children = [];
+  }
+
+  #lookAt(nowMs: number): void {
+    const parent = (this.#parent ??= openIfThere(this.#cgroups, this.#settings.parent));
+    if (parent === undefined) return;
+    const sampling = nowMs >= this.#nextSampleMs;
+    // Usage is never below the working set: one small read settles most looks.
+    if (!sampling && parent.usageBytes() <= this.#actsAboveBytes) return;
+    const workingSetBytes = this.#workingSet(parent);
+    if (!sampling && workingSetBytes <= this.#actsAboveBytes) return;
+    this.#readChildren();
+    if (workingSetBytes > this.#actsAboveBytes) this.#decide(nowMs, parent, workingSetBytes);
+    if (sampling) this.#sample(nowMs, parent);
+  }
+
+  #workingSet(parent: CgroupReader): number {
+    const usageBytes = parent.usageBytes();
+    return Math.max(0, usageBytes - parent.readStat(this.#stat).inactiveFileBytes);
+  }
+
+  #readChildren(): void {
+    for (const child of this.#children) readChild(child, this.#cgroups, this.#depth, this.#stat);
+  }
+
+  #decide(nowMs: number, parent: CgroupReader, readBytes: number): void {
+    const snapshot = this.#snapshot;
+    snapshot.killedInLook = 0;
+    snapshot.totalBytes = readBytes - this.#heldBytes(nowMs);
+    this.#emit({ kind: 'look', atMs: nowMs, totalBytes: snapshot.totalBytes });
+    if (snapshot.totalBytes <= this.#actsAboveBytes) return;
+    for (;;) {
+      this.#fill(nowMs);
+      const victims = this.#ask(nowMs);
+      for (const victim of victims) this.#kill(nowMs, victim);
+      if (victims.length === 0) return;
+      snapshot.killedInLook += victims.length;
+      this.#readChildren();
+      snapshot.totalBytes = this.#workingSet(parent) - this.#heldBytes(nowMs);
+    }
+  }
+
+  /** What signalled victims still hold, for their time of grace; in dry mode as long as they live. */
+  #heldBytes(nowMs: number): number {
+    let held = 0;
+    for (const child of this.#children) {
+      if (Number.isNaN(child.signalledAtMs)) continue;
+      if (this.#settings.dry || nowMs - child.signalledAtMs < GRACE_MS) held += child.workingSetBytes;
+      else if (!child.passedOver && child.workingSetBytes > 0) {
+        child.passedOver = true;
+        this.#emit({ kind: 'passedOver', atMs: nowMs, container: child.container.name, heldBytes: child.workingSetBytes });
+      }
+    }
+    return held;
+  }
+
+  #fill(nowMs: number): void {
+    const snapshot = this.#snapshot;
+    for (const [index, child] of this.#children.entries()) {
+      snapshot.workingSetBytes[index] = child.workingSetBytes;
+      snapshot.rssBytes[index] = child.rssBytes;
+      snapshot.killable[index] =
+        child.reader !== undefined && child.workingSetBytes > 0 && Number.isNaN(child.signalledAtMs) && nowMs >= child.retryAtMs ? 1 : 0;
+    }
+  }
+
+  #ask(nowMs: number): readonly Victim[] {
+    try {
+      const victims = this.#policy.decide?.(this.#snapshot) ?? [];
+      const wrong = victims.find((victim, at) => !this.#isKillable(victim) || victims.findIndex((other) => other.index === victim.index) !== at);
+      if (wrong === undefined) return victims;
+      this.#trouble(nowMs, `policy ${this.#policy.name} named container ${wrong.index}, which is not there to be killed; nobody was`);
+    } catch (error) {
+      this.#trouble(nowMs, `policy ${this.#policy.name} failed: ${error instanceof Error ? error.message : String(error)}; nobody was killed`);
+    }
+    return [];
+  }
+
+  #isKillable(victim: Victim): boolean {
+    return this.#snapshot.killable[victim.index] === 1 && victim.index < this.#snapshot.count;
+  }
+
+  #kill(nowMs: number, { index, reason }: Victim): void {
+    const child = this.#children[index]!;
+    const decision = {
+      kind: 'decision',
+      atMs: nowMs,
+      container: child.container.name,
+      totalBytes: this.#snapshot.totalBytes,
+      workingSetBytes: child.workingSetBytes,
+      requestBytes: child.container.requestBytes,
+      reason,
+    } as const;
+    try {
+      if (!this.#settings.dry) this.#cgroups.kill(child.container.cgroup);
+      child.signalledAtMs = nowMs;
+      this.#emit({ ...decision, outcome: this.#settings.dry ? 'dry' : 'killed' });
+    } catch (error) {
+      child.retryAtMs = nowMs + RETRY_MS;
+      this.#emit({ ...decision, outcome: 'failed', error: error instanceof Error ? error.message : String(error) });
+    }
+  }
+
+  #sample(nowMs: number, parent: CgroupReader): void {
+    // On the grid of its own period, so that late looks do not drift.
+    this.#nextSampleMs = nowMs - (nowMs % SAMPLE_EVERY_MS) + SAMPLE_EVERY_MS;
+    const workingSetBytes: Record<string, number> = {};
+    for (const child of this.#children) {
+      if (child.reader !== undefined) workingSetBytes[child.container.name] = child.workingSetBytes;
+    }
+    this.#emit({ kind: 'sample', atMs: nowMs, totalBytes: this.#workingSet(parent), workingSetBytes });
+  }
+
+  /** Says a trouble once a second at most, however often it comes. */
+  #trouble(nowMs: number, message: string): void {
+    if (nowMs - (this.#troubles.get(message) ?? Number.NEGATIVE_INFINITY) < SAMPLE_EVERY_MS) return;
+    this.#troubles.set(message, nowMs);
+    this.#emit({ kind: 'trouble', atMs: nowMs, message });
+  }
+
+  #closeParent(): void {
+    this.#parent?.close();
+    this.#parent = undefined;
+  }
+}
+
+type Columns = { -readonly [K in keyof Snapshot]: Snapshot[K] };
+
+function columns({ containers, line }: SupervisorSettings): Columns {
+  const count = containers.length;
+  return {
+    count,
+    names: containers.map((container) => container.name),
+    requestBytes: Float64Array.from(containers, (container) => container.requestBytes),
+    priority: Float64Array.from(containers, (container) => container.priority),
+    workingSetBytes: new Float64Array(count),
+    rssBytes: new Float64Array(count),
+    killable: new Uint8Array(count),
+    totalBytes: 0,
+    line,
+    killedInLook: 0,
+  };
+}
