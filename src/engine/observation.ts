@@ -35,6 +35,14 @@ export interface StartObservation {
   readonly requestBytes: number;
 }
 
+/** A running container asks for another amount. */
+export interface RequestObservation {
+  readonly kind: 'request';
+  readonly atMs: number;
+  readonly container: string;
+  readonly requestBytes: number;
+}
+
 /** A container is gone. */
 export interface DeathObservation {
   readonly kind: 'death';
@@ -74,6 +82,7 @@ export interface EndObservation {
 export type Observation = { readonly host?: string } & (
   | StepObservation
   | StartObservation
+  | RequestObservation
   | DeathObservation
   | LineObservation
   | NoteObservation

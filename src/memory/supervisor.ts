@@ -35,7 +35,7 @@ class MemorySupervisor implements Supervisor {
   #snapshot!: Columns;
   #parent: CgroupReader | undefined;
   #nextSampleMs = Number.NEGATIVE_INFINITY;
-  #troubles = new Map<string, number>();
+  #lastTrouble = { message: '', atMs: Number.NEGATIVE_INFINITY };
 
   constructor(
     cgroups: Pick<Cgroups, 'open' | 'kill'>,
@@ -62,7 +62,8 @@ class MemorySupervisor implements Supervisor {
     for (const gone of known.values()) gone.reader?.close();
     this.#settings = settings;
     this.#policy = policy;
-    this.#actsAboveBytes = policy.decide === undefined ? Number.POSITIVE_INFINITY : (policy.actsAboveBytes?.(settings.line) ?? -1);
+    this.#actsAboveBytes =
+      policy.decide === undefined ? Number.POSITIVE_INFINITY : (policy.actsAboveBytes?.(settings.line) ?? -1);
     this.#depth = policy.needs.some((signal) => signal === 'workingSet' || signal === 'rss') ? 'all' : 'excess';
     this.#snapshot = columns(settings);
   }
@@ -71,7 +72,10 @@ class MemorySupervisor implements Supervisor {
     try {
       this.#lookAt(nowMs);
     } catch (error) {
-      this.#trouble(nowMs, isGone(error) ? 'the parent cgroup went away' : String(error instanceof Error ? error.message : error));
+      this.#trouble(
+        nowMs,
+        isGone(error) ? 'the parent cgroup went away' : String(error instanceof Error ? error.message : error),
+      );
       this.#closeParent();
     }
     return nowMs + this.#settings.line.lookEveryMs;
@@ -130,7 +134,12 @@ class MemorySupervisor implements Supervisor {
       if (this.#settings.dry || nowMs - child.signalledAtMs < GRACE_MS) held += child.workingSetBytes;
       else if (!child.passedOver && child.workingSetBytes > 0) {
         child.passedOver = true;
-        this.#emit({ kind: 'passedOver', atMs: nowMs, container: child.container.name, heldBytes: child.workingSetBytes });
+        this.#emit({
+          kind: 'passedOver',
+          atMs: nowMs,
+          container: child.container.name,
+          heldBytes: child.workingSetBytes,
+        });
       }
     }
     return held;
@@ -142,18 +151,31 @@ class MemorySupervisor implements Supervisor {
       snapshot.workingSetBytes[index] = child.workingSetBytes;
       snapshot.rssBytes[index] = child.rssBytes;
       snapshot.killable[index] =
-        child.reader !== undefined && child.workingSetBytes > 0 && Number.isNaN(child.signalledAtMs) && nowMs >= child.retryAtMs ? 1 : 0;
+        child.reader !== undefined &&
+        child.workingSetBytes > 0 &&
+        Number.isNaN(child.signalledAtMs) &&
+        nowMs >= child.retryAtMs
+          ? 1
+          : 0;
     }
   }
 
   #ask(nowMs: number): readonly Victim[] {
     try {
       const victims = this.#policy.decide?.(this.#snapshot) ?? [];
-      const wrong = victims.find((victim, at) => !this.#isKillable(victim) || victims.findIndex((other) => other.index === victim.index) !== at);
+      const wrong = victims.find(
+        (victim, at) => !this.#isKillable(victim) || victims.findIndex((other) => other.index === victim.index) !== at,
+      );
       if (wrong === undefined) return victims;
-      this.#trouble(nowMs, `policy ${this.#policy.name} named container ${wrong.index}, which is not there to be killed; nobody was`);
+      this.#trouble(
+        nowMs,
+        `policy ${this.#policy.name} named container ${wrong.index}, which is not there to be killed; nobody was`,
+      );
     } catch (error) {
-      this.#trouble(nowMs, `policy ${this.#policy.name} failed: ${error instanceof Error ? error.message : String(error)}; nobody was killed`);
+      this.#trouble(
+        nowMs,
+        `policy ${this.#policy.name} failed: ${error instanceof Error ? error.message : String(error)}; nobody was killed`,
+      );
     }
     return [];
   }
@@ -193,10 +215,10 @@ class MemorySupervisor implements Supervisor {
     this.#emit({ kind: 'sample', atMs: nowMs, totalBytes: this.#workingSet(parent), workingSetBytes });
   }
 
-  /** Says a trouble once a second at most, however often it comes. */
+  /** Says the same trouble once a second at most, however often it comes. */
   #trouble(nowMs: number, message: string): void {
-    if (nowMs - (this.#troubles.get(message) ?? Number.NEGATIVE_INFINITY) < SAMPLE_EVERY_MS) return;
-    this.#troubles.set(message, nowMs);
+    if (message === this.#lastTrouble.message && nowMs - this.#lastTrouble.atMs < SAMPLE_EVERY_MS) return;
+    this.#lastTrouble = { message, atMs: nowMs };
     this.#emit({ kind: 'trouble', atMs: nowMs, message });
   }
 

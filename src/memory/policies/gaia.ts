@@ -22,7 +22,14 @@ export const gaia: MemoryPolicy = {
     );
     if (index < 0 || over(index) <= 0) return [];
     const past =
-      killedInLook > 0 ? `still above stopAt ${formatBytes(line.stopAtBytes)}` : `past killAt ${formatBytes(line.killAtBytes)}`;
-    return [{ index, reason: `total ${formatBytes(totalBytes)} is ${past}; furthest over its request: by ${formatBytes(over(index))}` }];
+      killedInLook > 0
+        ? `still above stopAt ${formatBytes(line.stopAtBytes)}`
+        : `past killAt ${formatBytes(line.killAtBytes)}`;
+    return [
+      {
+        index,
+        reason: `total ${formatBytes(totalBytes)} is ${past}; furthest over its request: by ${formatBytes(over(index))}`,
+      },
+    ];
   },
 };

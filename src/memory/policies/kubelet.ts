@@ -7,7 +7,8 @@ import { first } from '../rank.ts';
  * The kubelet evicts below `memory.available` 100Mi (its default hard threshold on Linux). A machine scaled down for a
  * scenario would always be below that: there, 5 % of the hard limit, as kube-reserved is usually sized.
  */
-const thresholdBytes = ({ hardLimitBytes }: MemoryLine): number => hardLimitBytes - Math.min(100 * MIB, hardLimitBytes * 0.05);
+const thresholdBytes = ({ hardLimitBytes }: MemoryLine): number =>
+  hardLimitBytes - Math.min(100 * MIB, hardLimitBytes * 0.05);
 
 /** The kubelet's node-pressure eviction: those over their request first, then lower priority, then the amount over. */
 export const kubelet: MemoryPolicy = {
@@ -30,7 +31,13 @@ export const kubelet: MemoryPolicy = {
     );
     if (index < 0) return [];
     const amount = over(index);
-    const standing = amount > 0 ? `over its request by ${formatBytes(amount)}` : `within its request by ${formatBytes(-amount)}`;
-    return [{ index, reason: `total ${formatBytes(totalBytes)} is past the eviction threshold; priority ${priority[index]}, ${standing}` }];
+    const standing =
+      amount > 0 ? `over its request by ${formatBytes(amount)}` : `within its request by ${formatBytes(-amount)}`;
+    return [
+      {
+        index,
+        reason: `total ${formatBytes(totalBytes)} is past the eviction threshold; priority ${priority[index]}, ${standing}`,
+      },
+    ];
   },
 };

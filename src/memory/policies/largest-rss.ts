@@ -17,6 +17,11 @@ export const largestRss: MemoryPolicy = {
     if (totalBytes <= line.hardLimitBytes * (1 - FREE_SHARE)) return [];
     const index = first(snapshot, (a, b) => rssBytes[b]! - rssBytes[a]! || (names[a]! < names[b]! ? -1 : 1));
     if (index < 0 || rssBytes[index] === 0) return [];
-    return [{ index, reason: `total ${formatBytes(totalBytes)} leaves less than 10 % free; largest: ${formatBytes(rssBytes[index]!)}` }];
+    return [
+      {
+        index,
+        reason: `total ${formatBytes(totalBytes)} leaves less than 10 % free; largest: ${formatBytes(rssBytes[index]!)}`,
+      },
+    ];
   },
 };

@@ -1,0 +1,35 @@
+import { PARENT } from '../memory/plan.ts';
+import type { Asked } from './asked.ts';
+import { type EngineOptions, type Observed, planFrom } from './engine.ts';
+import { targetOf } from '../host/steps.ts';
+
+/** Something that must hold and does not. */
+export interface Broken {
+  readonly about: string;
+  readonly message: string;
+}
+
+/** What must hold at every moment, between any two steps. */
+export function brokenAlways({ memory, containers }: Observed): Broken[] {
+  const running = containers.filter(({ phase }) => phase === 'running');
+  if (running.length === 0) return [];
+  const names = running.map(({ name }) => name).join(', ');
+  const parent = memory.cgroups.get(PARENT);
+  return [
+    ...(parent?.limitBytes == null
+      ? [{ about: PARENT, message: `${names} run without a ceiling: if the supervisor dies nothing stops them` }]
+      : []),
+    ...(memory.supervised.some(({ parent: path }) => path === PARENT)
+      ? []
+      : [{ about: PARENT, message: `${names} run without a supervisor` }]),
+    ...running
+      .filter(({ cgroup }) => !memory.cgroups.has(cgroup))
+      .map(({ name, cgroup }) => ({ about: name, message: `runs outside its cgroup ${cgroup}` })),
+  ];
+}
+
+/** What must hold when nothing is under way: the host is what was asked, nothing leaked and nothing missing. */
+export const brokenAtRest = (asked: Asked, observed: Observed, policies: EngineOptions['policies']): Broken[] =>
+  planFrom(asked, observed, policies)
+    .flat()
+    .map((step) => ({ about: targetOf(step), message: `${step.verb} is still to be done: ${step.why}` }));
