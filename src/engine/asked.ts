@@ -1,3 +1,4 @@
+import { samePlainData } from '../host/same.ts';
 import type { Store, Transaction } from '../host/store.ts';
 import type { MemoryDesired } from '../memory/desired.ts';
 import type { Desired, DesiredContainer } from './desired.ts';
@@ -32,14 +33,13 @@ export async function readAsked(store: Store): Promise<Asked> {
 export function changeOf(from: Asked, to: Desired | null): Transaction {
   const before = new Map(from.desired?.containers.map((container) => [container.name, container]));
   const after = new Map(to?.containers.map((container) => [container.name, container]));
-  const differs = (a: unknown, b: unknown): boolean => JSON.stringify(a) !== JSON.stringify(b);
   return {
     put: [
-      ...(to !== null && differs(from.desired?.memory, to.memory)
+      ...(to !== null && !samePlainData(from.desired?.memory, to.memory)
         ? [{ key: MEMORY, value: JSON.stringify(to.memory) }]
         : []),
       ...[...after.values()]
-        .filter((container) => differs(before.get(container.name), container))
+        .filter((container) => !samePlainData(before.get(container.name), container))
         .map((container) => ({ key: `${CONTAINER}${container.name}`, value: JSON.stringify(container) })),
     ],
     remove: [

@@ -1,5 +1,6 @@
 import type { ContainerState } from '../host/containers.ts';
 import type { Host } from '../host/host.ts';
+import { samePlainData } from '../host/same.ts';
 import { SEND, type Stage, type Step, targetOf, type Verb } from '../host/steps.ts';
 import type { PolicyReference } from '../host/supervision.ts';
 import { type MemoryObserved, observeMemory, planMemory } from '../memory/plan.ts';
@@ -164,7 +165,7 @@ export class Engine {
         why: failed.why,
         error: error.message,
       });
-      throw new EngineError(failed, error);
+      throw new EngineError(`${error.message}; wanted because: ${failed.why}`, error);
     }
   }
 
@@ -192,7 +193,7 @@ export class Engine {
 
   #tellChange(before: Desired | null, after: Desired | null): void {
     const atMs = this.#nowMs();
-    if (after !== null && JSON.stringify(before?.memory) !== JSON.stringify(after.memory)) {
+    if (after !== null && !samePlainData(before?.memory, after.memory)) {
       this.#tell({ kind: 'line', atMs, policy: after.memory.policy.name, ...after.memory.line });
     }
     const requests = new Map(before?.containers.map(({ name, requestBytes }) => [name, requestBytes]));

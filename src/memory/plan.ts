@@ -1,5 +1,6 @@
 import type { CgroupPath, CgroupState } from '../host/cgroups.ts';
 import type { Host } from '../host/host.ts';
+import { samePlainData } from '../host/same.ts';
 import type { PhasedPlan, Stage, Step } from '../host/steps.ts';
 import type { SupervisorSettings } from '../host/supervision.ts';
 import { type Bytes, formatBytes } from '../host/units.ts';
@@ -73,7 +74,7 @@ export function planMemory(
     memory.line,
   );
   const settings = supervisorSettings(memory, requests);
-  const same = supervised.length === 1 && JSON.stringify(supervised[0]) === JSON.stringify(settings);
+  const same = supervised.length === 1 && samePlainData(supervised[0], settings);
   const strangers = supervised.filter(({ parent }) => parent !== PARENT);
   return {
     detach: removals,
