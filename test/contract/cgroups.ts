@@ -27,11 +27,14 @@ export const cgroupsContract: readonly ContractCase[] = [
       const { host, readBack } = fixture;
       await makeCgroups(fixture, ['pen', 'pen/b', 'pen/a', 'other']);
       assert.deepEqual(await readBack.cgroupPaths(), ['other', 'pen', 'pen/a', 'pen/b']);
-      const untouched = { limitBytes: null, peakBytes: 0, populated: false, oomKills: 0 };
-      assert.deepEqual(
-        await host.cgroups.list(),
-        ['other', 'pen', 'pen/a', 'pen/b'].map((path) => ({ path, ...untouched })),
-      );
+      const untouched = (path: string): object => ({
+        path,
+        limitBytes: null,
+        peakBytes: 0,
+        populated: false,
+        oomKills: 0,
+      });
+      assert.deepEqual(await host.cgroups.list(), ['other', 'pen', 'pen/a', 'pen/b'].map(untouched));
     },
   },
   {

@@ -19,9 +19,9 @@ export interface ContractFixture {
   readonly backend: 'sim' | 'linux';
   readonly cgroupVersion: 1 | 2;
   /** Runs work to its end; on the simulated host virtual time goes on meanwhile. */
-  settle<T>(work: () => Promise<T>): Promise<T>;
+  readonly settle: <T>(work: () => Promise<T>) => Promise<T>;
   /** Lets time go on until the predicate holds. Fails, naming `what`, after a generous limit. */
-  waitUntil(predicate: () => boolean | Promise<boolean>, what: string): Promise<void>;
+  readonly waitUntil: (predicate: () => boolean | Promise<boolean>, what: string) => Promise<void>;
   readonly readBack: ReadBack;
 }
 
