@@ -1,0 +1,55 @@
+import { describe, expect, test } from 'vitest';
+import { createStore } from '../../../backends/sim/store.ts';
+import { changeOf, endingOf, readAsked } from '../../../src/engine/asked.ts';
+import type { Desired } from '../../../src/engine/desired.ts';
+import type { Store } from '../../../src/host/store.ts';
+
+const desired = (...names: string[]): Desired =>
+  ({
+    memory: { policy: { name: 'gaia' }, line: { hardLimitBytes: 1 }, dry: false },
+    containers: names.map((name) => ({
+      name,
+      requestBytes: 5,
+      priority: 0,
+      workload: { memory: { kind: 'constant', bytes: 1 } },
+    })),
+  }) as unknown as Desired;
+
+async function ask(store: Store, to: Desired | null): Promise<void> {
+  await store.commit(changeOf(await readAsked(store), to));
+}
+
+describe('what was asked', () => {
+  test('nothing was asked of an empty store', async () =>
+    expect(await readAsked(createStore())).toEqual({ desired: null, ended: new Set() }));
+
+  test('is read back as it was asked', async () => {
+    const store = createStore();
+    await ask(store, desired('a', 'b'));
+    expect((await readAsked(store)).desired).toEqual(desired('a', 'b'));
+  });
+
+  test('only what differs is written', async () => {
+    const store = createStore();
+    await ask(store, desired('a', 'b'));
+    const change = changeOf(await readAsked(store), desired('a', 'c'));
+    expect(change.put?.map(({ key }) => key)).toEqual(['containers/c']);
+    expect(change.remove).toEqual(['containers/b']);
+  });
+
+  test('an end is kept while the container is asked for, and forgotten with it', async () => {
+    const store = createStore();
+    await ask(store, desired('a', 'b'));
+    await store.commit(endingOf(['a', 'b']));
+    await ask(store, desired('a'));
+    expect((await readAsked(store)).ended).toEqual(new Set(['a']));
+  });
+
+  test('asking for nothing leaves nothing', async () => {
+    const store = createStore();
+    await ask(store, desired('a'));
+    await store.commit(endingOf(['a']));
+    await ask(store, null);
+    expect(await store.read('')).toEqual([]);
+  });
+});
