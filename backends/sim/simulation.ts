@@ -1,0 +1,174 @@
+import { setImmediate } from 'node:timers';
+import type { Cgroups } from '../../src/host/cgroups.ts';
+import type { Host } from '../../src/host/host.ts';
+import type { Verb } from '../../src/host/steps.ts';
+import type { SupervisorFactory } from '../../src/host/supervision.ts';
+import { createCgroups } from './cgroups.ts';
+import { supervisorAccess, throughChain } from './chain.ts';
+import { createClock } from './clock.ts';
+import { createContainers } from './containers.ts';
+import { CrashPoints } from './crash-points.ts';
+import { EventQueue } from './events.ts';
+import { type Fault, Faults } from './faults.ts';
+import { Life } from './life.ts';
+import { createMachine, type SimulatedMachine } from './machine.ts';
+import { Memory } from './memory.ts';
+import { createRandom, type Random } from './random.ts';
+import { createStore } from './store.ts';
+import { createSupervision } from './supervision.ts';
+
+export interface SimulationOptions {
+  /** The only source of chance: the same options give the same run. */
+  readonly seed: number;
+  readonly hosts: readonly SimulatedMachine[];
+  readonly supervisor: SupervisorFactory;
+  readonly faults?: readonly Fault[];
+  /** Called after every batch an engine sent, applied or not: where invariants are checked. */
+  readonly afterStep?: (step: { readonly host: string; readonly verb: Verb; readonly atMs: number }) => void;
+  /** Crashes the engine at this point, counted over all hosts from 0; see `crashPoints()`. */
+  readonly crashPoint?: number;
+}
+
+/** Machines, and the time they share. */
+export interface Simulation {
+  /** The host itself, for observers: past all faults, and alive whatever crashes. @throws RangeError */
+  host(name: string): Host;
+  /** The host as an engine gets it: through the faults, until a crash. Each connection belongs to the host's engine of that time. */
+  connect(name: string): Host;
+  /** Ends every connection to this host: each later call throws EngineCrash and changes nothing. The supervisors live on. */
+  crash(name: string): void;
+  nowMs(): number;
+  /** Lets time pass until the work has settled. @throws Deadlock where it waits for something that will never come. */
+  run<T>(work: () => Promise<T>): Promise<T>;
+  /** A generator for something besides the hosts, by its label. */
+  random(label: string): Random;
+  /** How many points there were so far at which an engine could have crashed. */
+  crashPoints(): number;
+}
+
+/** The work has not settled, and nothing will ever happen again. */
+export class Deadlock extends Error {
+  override readonly name = 'Deadlock';
+}
+
+/** Simulates these machines. @throws RangeError for faults that name no call or no host. */
+export function createSimulation(options: SimulationOptions): Simulation {
+  const events = new EventQueue();
+  const random = createRandom(options.seed);
+  const crashPoints = new CrashPoints(options.crashPoint);
+  const machines = new Map(
+    options.hosts.map((machine) => [machine.name, createMachineParts(machine, options, events, random, crashPoints)]),
+  );
+  for (const { host } of options.faults ?? [])
+    if (host !== undefined && !machines.has(host))
+      throw new RangeError(`a fault on host "${host}": there is no such host`);
+
+  const find = (name: string): MachineParts => {
+    const parts = machines.get(name);
+    if (parts === undefined)
+      throw new RangeError(`there is no host "${name}"; there is ${[...machines.keys()].join(', ')}`);
+    return parts;
+  };
+  let running = false;
+  return {
+    host: (name) => find(name).host,
+    connect: (name) => find(name).connect(),
+    crash: (name) => find(name).crash(),
+    nowMs: () => events.nowMs,
+    async run(work) {
+      if (running) throw new Error('the simulation runs already: one work at a time, which may do several things');
+      running = true;
+      try {
+        return await drive(events, work);
+      } finally {
+        running = false;
+      }
+    },
+    random: (label) => random.fork(`random ${label}`),
+    crashPoints: () => crashPoints.count,
+  };
+}
+
+interface MachineParts {
+  readonly host: Host;
+  connect(): Host;
+  crash(): void;
+}
+
+function createMachineParts(
+  machine: SimulatedMachine,
+  { faults: declared = [], supervisor, afterStep }: SimulationOptions,
+  events: EventQueue,
+  random: Random,
+  crashPoints: CrashPoints,
+): MachineParts {
+  const { name } = machine;
+  const faults = new Faults(
+    declared.filter(({ host = name }) => host === name),
+    random.fork(`host ${name}`),
+  );
+  const clock = createClock(events);
+  const memory = new Memory(machine.ramBytes, machine.cpus, machine.cgroupVersion);
+  const cgroups: Cgroups = createCgroups(memory, events, clock);
+  const host: Host = {
+    name,
+    clock,
+    machine: createMachine(machine),
+    cgroups,
+    containers: createContainers(memory, clock),
+    supervision: createSupervision({
+      events,
+      cgroups,
+      access: supervisorAccess(cgroups, { events, faults }),
+      factory: supervisor,
+      ...(faults.concerns('supervisor.look') && {
+        lookFault: () => {
+          const strike = faults.strike('supervisor.look', events.nowMs);
+          return strike && { delayMs: strike.delayMs, dies: strike.end !== null };
+        },
+      }),
+    }),
+    store: createStore(),
+  };
+  let life = new Life();
+  return {
+    host,
+    connect() {
+      if (life.isOver) life = new Life();
+      return throughChain(host, {
+        events,
+        faults,
+        life,
+        crashPoints,
+        afterStep: (verb) => afterStep?.({ host: name, verb, atMs: events.nowMs }),
+      });
+    },
+    crash() {
+      life.end('from outside');
+    },
+  };
+}
+
+/** Takes event after event; after one that resolved a promise, everything that waited for it runs to its next wait. */
+async function drive<T>(events: EventQueue, work: () => Promise<T>): Promise<T> {
+  let settled = false;
+  const outcome = work().finally(() => {
+    settled = true;
+  });
+  // The rejection is for the caller, below; it must not count as unhandled meanwhile.
+  outcome.catch(() => undefined);
+  await everybodyWaits();
+  while (!settled) {
+    const event = events.take();
+    if (event === undefined)
+      throw new Deadlock(
+        `at ${events.nowMs} ms the work still waits, but nothing is due: it waits for something other than the simulation's clock`,
+      );
+    event.run();
+    if (event.wakes) await everybodyWaits();
+  }
+  return outcome;
+}
+
+/** Microtasks run to their end before the loop turns: then every task waits, or the work has settled. */
+const everybodyWaits = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
