@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import { configureGlobal } from 'fast-check';
 
 /**
  * How properties run, in every test file: the same examples each time, unless PLIMSOLL_SEED names others or PLIMSOLL_LONG
@@ -9,7 +9,7 @@ const { PLIMSOLL_SEED: seed, PLIMSOLL_PATH: path, PLIMSOLL_LONG: long } = proces
 /** Any number would do; this one is the year of the Merchant Shipping Act that made the mark law. */
 const FIXED_SEED = 1876;
 
-fc.configureGlobal({
+configureGlobal({
   ...(seed !== undefined ? { seed: Number(seed) } : long === '1' ? {} : { seed: FIXED_SEED }),
   ...(path !== undefined ? { path, endOnFailure: true } : {}),
 });

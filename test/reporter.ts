@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
-import type { Reporter, SerializedError, TestCase, TestModule, UserConsoleLog, Vitest } from 'vitest/node';
+import type { Reporter, SerializedError, TestCase, TestModule, Vitest } from 'vitest/node';
 
 /** The part of an error of any shape that people read. */
 interface Told {
@@ -18,12 +18,15 @@ interface Told {
  */
 export default class PlainReporter implements Reporter {
   #root = process.cwd();
+  /** Somebody runs a few tests by name (-t): the others are skipped without further ado. */
+  #picked = false;
 
   onInit(vitest: Vitest): void {
     this.#root = vitest.config.root;
+    this.#picked = vitest.getGlobalTestNamePattern() !== undefined;
   }
 
-  onUserConsoleLog(log: UserConsoleLog): void {
+  onUserConsoleLog(log: { readonly content: string }): void {
     write(log.content.endsWith('\n') ? log.content : `${log.content}\n`);
   }
 
@@ -52,7 +55,7 @@ export default class PlainReporter implements Reporter {
       ),
     );
 
-    for (const test of skipped) write(`skipped: ${this.#title(test)}: ${reasonOf(test)}\n`);
+    for (const test of this.#picked ? [] : skipped) write(`skipped: ${this.#title(test)}: ${reasonOf(test)}\n`);
     for (const test of failed) this.#writeFailed(test);
     for (const { where, error } of broken) write(`\nFAILED: ${where}\n${tell(error)}\n`);
     for (const error of unhandled) write(`\nFAILED: unhandled error\n${tell(error)}\n`);
