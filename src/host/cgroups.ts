@@ -20,7 +20,7 @@ export interface CgroupLimit {
 export interface CgroupState {
   readonly path: CgroupPath;
   readonly limitBytes: Bytes | null;
-  /** Highest usage since it was made: 0 means that nothing has ever run in it. */
+  /** Highest usage since it was made: 0 in a leaf means that nothing has ever run in it. */
   readonly peakBytes: number;
   /** Does any process live in it or under it? */
   readonly populated: boolean;

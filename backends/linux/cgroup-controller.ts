@@ -1,0 +1,48 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CgroupState } from '../../src/host/cgroups.ts';
+import type { Bytes } from '../../src/host/units.ts';
+import { isAbsent } from './errors.ts';
+
+/** What differs between the two versions of the kernel's interface. Folders are relative to the mount; all throw raw errors. */
+export interface CgroupController {
+  readonly version: 1 | 2;
+  /** Where memory is accounted. */
+  readonly memoryFolder: (path: string) => string;
+  /** Makes one folder, its parent being there; one that is there is left as it is. */
+  make(path: string): void;
+  /** Removes one folder; one that is gone is no error. */
+  remove(path: string): void;
+  setLimit(path: string, limitBytes: number | null): void;
+  readLimit(path: string): Bytes | null;
+  /** Of the folder itself; whether children are populated is not asked here. */
+  state(path: string): Omit<CgroupState, 'path'>;
+  /** SIGKILL to everything in it and under it. */
+  kill(path: string): void;
+  /** What a reader reads. */
+  readonly files: {
+    readonly usage: string;
+    /** memory.stat's lines for anon, file, inactive_file and shmem, in this order. */
+    readonly statKeys: readonly Uint8Array[];
+  };
+}
+
+/** memory.stat's keys as bytes, so that no strings are made in a look. */
+export const statKeys = (names: readonly string[]): readonly Uint8Array[] =>
+  names.map((name) => new TextEncoder().encode(name));
+
+/** Folders under this one, itself first, each before what is in it. Empty where it is not there. */
+export function foldersUnder(folder: string): string[] {
+  const found = [folder];
+  for (const current of found) {
+    let entries;
+    try {
+      entries = readdirSync(current, { withFileTypes: true });
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+      continue;
+    }
+    for (const entry of entries) if (entry.isDirectory()) found.push(join(current, entry.name));
+  }
+  return found;
+}

@@ -1,0 +1,201 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdirSync } from 'node:fs';
+import { statfs } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import type { Applied } from '../../src/host/batch.ts';
+import type { CgroupState } from '../../src/host/cgroups.ts';
+import type { Containers, ContainerSpec, ContainerState } from '../../src/host/containers.ts';
+import { HostError } from '../../src/host/errors.ts';
+import type { CgroupPlace, LinuxCgroups } from './cgroups.ts';
+import { linuxClock, monotonicMs } from './clock.ts';
+import { hostError, inOrder } from './errors.ts';
+
+/** All processes of a batch are up within this; a hundred of them take 3 s on two cores. */
+const READY_WITHIN_MS = 60_000;
+
+/** A killed container is gone within this: death takes 70 ms a GB. */
+const STOP_WITHIN_MS = 30_000;
+
+const POLL_MS = 3;
+
+/** statfs(2): what tmpfs answers. Its pages are no cache that could be given back. */
+const TMPFS_MAGIC = 0x01_02_19_94;
+
+/** What the processes keeping needs to know. */
+export interface ProcessesOptions {
+  /** The program of a container: `src/processes/workload.ts`. */
+  readonly entry: string;
+  readonly place: CgroupPlace;
+  /** On tmpfs, for memory that outlives its writer. */
+  readonly sharedFolder: string;
+  /** On a real file system, for files whose cache fills. */
+  readonly cacheFolder: string;
+}
+
+/** Containers by Plimsoll's own processes. What there is, is told by the kernel alone. */
+export class ProcessContainers implements Containers {
+  readonly #cgroups: LinuxCgroups;
+  readonly #options: ProcessesOptions;
+
+  constructor(cgroups: LinuxCgroups, options: ProcessesOptions) {
+    this.#cgroups = cgroups;
+    this.#options = options;
+  }
+
+  async start(specs: readonly ContainerSpec[]): Promise<Applied> {
+    const states = new Map((await this.#cgroups.list()).map((state) => [state.path, state]));
+    const checked = await inOrder(
+      specs,
+      'containers.start',
+      ({ name }) => name,
+      (spec) => this.#check(spec, states),
+    );
+    const launches = await Promise.all(specs.slice(0, checked.applied).map((spec) => this.#launch(spec)));
+    const failed = launches.findIndex((launch) => launch instanceof HostError);
+    const good = (failed < 0 ? launches : launches.slice(0, failed)) as Launch[];
+    // Everybody waits in its cgroup by now: one moment for all.
+    const epochNs = process.hrtime.bigint();
+    for (const launch of good) for (const child of launch) go(child, epochNs);
+    if (failed < 0) return checked;
+    for (const launch of launches.slice(failed)) if (!(launch instanceof HostError)) abandon(launch);
+    return { applied: failed, error: launches[failed] as HostError };
+  }
+
+  stop(names: readonly string[]): Promise<Applied> {
+    return inOrder(
+      names,
+      'containers.stop',
+      (name) => name,
+      async (name) => {
+        const untilMs = monotonicMs() + STOP_WITHIN_MS;
+        for (;;) {
+          const running = (await this.list()).filter((state) => state.name === name && state.phase === 'running');
+          if (running.length === 0) return;
+          for (const { cgroup } of running) this.#cgroups.kill(cgroup);
+          if (monotonicMs() > untilMs)
+            throw new HostError('ETIMEDOUT', 'containers.stop', name, {
+              detail: `it did not die within ${STOP_WITHIN_MS / 1000} s of SIGKILL`,
+            });
+          await linuxClock.sleep(POLL_MS);
+        }
+      },
+    );
+  }
+
+  async list(): Promise<readonly ContainerState[]> {
+    const states = await this.#cgroups.list();
+    const parents = new Set(states.map(({ path }) => parentOf(path)));
+    return states
+      .filter(({ path }) => path.includes('/') && !parents.has(path))
+      .map((state) => ({
+        name: basename(state.path),
+        cgroup: state.path,
+        phase: phaseOf(state),
+        oomKilled: state.oomKills > 0,
+      }))
+      .sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  async #check(spec: ContainerSpec, states: ReadonlyMap<string, CgroupState>): Promise<void> {
+    const { name, cgroup, workload } = spec;
+    const refuse = (code: 'EEXIST' | 'EINVAL' | 'ENOENT' | 'EOPNOTSUPP', detail: string): never => {
+      throw new HostError(code, 'containers.start', name, { detail });
+    };
+    if (basename(cgroup) !== name || !cgroup.includes('/'))
+      refuse('EINVAL', `its cgroup must be PARENT/${name}, not ${cgroup}`);
+    const state = states.get(cgroup);
+    if (state === undefined) refuse('ENOENT', `its cgroup ${cgroup} does not exist`);
+    else if (state.populated) refuse('EEXIST', 'it runs already');
+    if (workload.shared === true) mkdirSync(this.#options.sharedFolder, { recursive: true });
+    if (workload.cache !== undefined) {
+      mkdirSync(this.#options.cacheFolder, { recursive: true });
+      if ((await statfs(this.#options.cacheFolder)).type === TMPFS_MAGIC)
+        refuse(
+          'EOPNOTSUPP',
+          `${this.#options.cacheFolder} is on tmpfs, whose pages are no file cache: set TMPDIR to a folder on a disk`,
+        );
+    }
+  }
+
+  /** Starts a container's processes and brings them into their cgroup, where they wait for the word. */
+  async #launch(spec: ContainerSpec): Promise<Launch | HostError> {
+    const { entry, place, sharedFolder, cacheFolder } = this.#options;
+    const { name, cgroup, workload } = spec;
+    const launch: ChildProcess[] = [];
+    try {
+      for (let index = 0; index < (workload.processes ?? 1); index++) {
+        // One young generation of 1 MiB, no helper threads: what the runtime itself uses is charged to the container.
+        const child = spawn(process.execPath, ['--max-semi-space-size=1', '--v8-pool-size=0', entry], {
+          detached: true,
+          stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+          env: { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' },
+          cwd: '/',
+        });
+        launch.push(child);
+        const order = {
+          place,
+          cgroup,
+          workload,
+          index,
+          sharedFile: join(sharedFolder, `${name}.${index}`),
+          cacheFile: join(cacheFolder, name),
+        };
+        channelOf(child).write(`${JSON.stringify(order)}\n`);
+      }
+      await Promise.all(launch.map(ready));
+      return launch;
+    } catch (error) {
+      abandon(launch);
+      return hostError('containers.start', name, error, error instanceof Error ? error.message : undefined);
+    }
+  }
+}
+
+type Launch = readonly ChildProcess[];
+
+const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf('/')));
+
+function phaseOf({ populated, peakBytes }: CgroupState): ContainerState['phase'] {
+  if (populated) return 'running';
+  return peakBytes === 0 ? 'created' : 'exited';
+}
+
+const channelOf = (child: ChildProcess): Duplex => child.stdio[3] as Duplex;
+
+function ready(child: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const channel = channelOf(child);
+    const late = setTimeout(
+      () => end(new Error(`its process was not ready within ${READY_WITHIN_MS / 1000} s`)),
+      READY_WITHIN_MS,
+    );
+    const onExit = (code: number | null, signal: string | null): void =>
+      end(new Error(`its process ended before it was ready: ${signal ?? `exit code ${code}`}`));
+    const end = (error?: Error): void => {
+      clearTimeout(late);
+      child.off('exit', onExit);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    child.once('error', end);
+    child.once('exit', onExit);
+    channel.once('data', () => end());
+    // A process that dies takes its end of the channel with it; its exit tells more.
+    channel.on('error', () => {});
+  });
+}
+
+/** Gives the word and lets go: from here on nothing ties the process to this one. */
+function go(child: ChildProcess, epochNs: bigint): void {
+  channelOf(child).end(`go ${epochNs}\n`, () => channelOf(child).destroy());
+  child.unref();
+}
+
+function abandon(launch: Launch): void {
+  for (const child of launch) {
+    channelOf(child).destroy();
+    child.kill('SIGKILL');
+    child.unref();
+  }
+}

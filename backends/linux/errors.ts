@@ -1,0 +1,39 @@
+import { type Applied } from '../../src/host/batch.ts';
+import { type Errno, HostError, isErrno } from '../../src/host/errors.ts';
+
+/** What the kernel or Node said, as the host's own error; a HostError stays as it is. */
+export function hostError(operation: string, target: string, cause: unknown, detail?: string): HostError {
+  if (cause instanceof HostError) return cause;
+  const code = errnoOf(cause) ?? 'EIO';
+  const said = detail ?? (code === 'EIO' && cause instanceof Error ? cause.message : undefined);
+  return new HostError(code, operation, target, said === undefined ? { cause } : { cause, detail: said });
+}
+
+/** The errno name an error carries, if it is one that the port speaks. */
+export function errnoOf(error: unknown): Errno | undefined {
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined;
+  return isErrno(code) ? code : undefined;
+}
+
+/** Was it that the thing is not there, or not any more? */
+export const isAbsent = (error: unknown): boolean => {
+  const code = errnoOf(error);
+  return code === 'ENOENT' || code === 'ENODEV';
+};
+
+/** Takes a batch one by one, in order, and stops at the first failure. */
+export async function inOrder<T>(
+  targets: readonly T[],
+  operation: string,
+  nameOf: (target: T) => string,
+  act: (target: T) => void | Promise<void>,
+): Promise<Applied> {
+  for (const [index, target] of targets.entries()) {
+    try {
+      await act(target);
+    } catch (error) {
+      return { applied: index, error: hostError(operation, nameOf(target), error) };
+    }
+  }
+  return { applied: targets.length };
+}

@@ -1,0 +1,65 @@
+import { mkdirSync } from 'node:fs';
+import type { Host } from '../../src/host/host.ts';
+import type { Store } from '../../src/host/store.ts';
+import { linuxCgroups } from './cgroups.ts';
+import { linuxClock } from './clock.ts';
+import { ProcessContainers } from './containers.ts';
+import { linuxMachine } from './machine.ts';
+import { foldersOf, removeRun } from './runs.ts';
+import { LinuxSupervision } from './supervision.ts';
+
+/** What a real host is made of. */
+export interface LinuxHostOptions {
+  readonly name: string;
+  /** The mark of the run, and the name of its folder in every cgroup hierarchy: see `runMark`. */
+  readonly root: string;
+  /** Where supervisors and engine meet; `runFolderOf(root)` unless set. */
+  readonly runFolder?: string;
+  /** The programs it starts. */
+  readonly entries: { readonly workload: string; readonly supervisor: string };
+  readonly store: Store;
+  /** In place of the mounts that /proc/self/mountinfo names. */
+  readonly cgroupMount?: string;
+}
+
+/** A real machine, or the part of it under one cgroup root. */
+export interface LinuxHost extends Host {
+  readonly cgroupVersion: 1 | 2;
+  /** Ends everything it made and removes every trace. */
+  close(): Promise<void>;
+  /** Lets go and leaves everything alive, as a crash does. Opening the same root again finds it. */
+  detach(): void;
+}
+
+/** Opens a host, making its root where it is not there yet. @throws HostError EOPNOTSUPP, EACCES or EPERM, with what to do. */
+export async function openLinuxHost(options: LinuxHostOptions): Promise<LinuxHost> {
+  const { name, root, entries, store, cgroupMount } = options;
+  const place = { root, ...(cgroupMount === undefined ? {} : { cgroupMount }) };
+  const folders = foldersOf(root, options.runFolder);
+  const cgroups = linuxCgroups(place);
+  cgroups.makeRoot();
+  mkdirSync(folders.run, { recursive: true });
+  const supervision = new LinuxSupervision(folders.supervisors, entries.supervisor, place, cgroups);
+  return {
+    name,
+    cgroupVersion: cgroups.version,
+    clock: linuxClock,
+    machine: linuxMachine(cgroupMount),
+    cgroups,
+    containers: new ProcessContainers(cgroups, {
+      entry: entries.workload,
+      place,
+      sharedFolder: folders.shared,
+      cacheFolder: folders.cache,
+    }),
+    supervision,
+    store,
+    async close() {
+      await supervision.close();
+      await removeRun(cgroups, folders);
+    },
+    detach() {
+      // Nothing is held: processes were let go when they began, and files are opened when they are needed.
+    },
+  };
+}

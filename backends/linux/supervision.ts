@@ -1,0 +1,169 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Applied } from '../../src/host/batch.ts';
+import type { CgroupPath } from '../../src/host/cgroups.ts';
+import { HostError } from '../../src/host/errors.ts';
+import type { Supervision, SupervisorEvent, SupervisorSettings } from '../../src/host/supervision.ts';
+import type { CgroupPlace, LinuxCgroups } from './cgroups.ts';
+import { linuxClock, monotonicMs } from './clock.ts';
+import { inOrder } from './errors.ts';
+import { EventReader } from './event-log.ts';
+import { type Answer, Mailbox } from './mailbox.ts';
+import { isAlive } from './owner.ts';
+
+/** A supervisor answers within this: Node starts in 50 ms on an idle machine, in seconds on a drowning one. */
+const ANSWER_WITHIN_MS = 10_000;
+
+/** A released supervisor notices within 50 ms; one that does not in this time is killed. */
+const LEAVE_WITHIN_MS = 2000;
+
+const POLL_MS = 4;
+
+/** One supervisor process a parent. It outlives the engine, and is found again by the answer it left in its folder. */
+export class LinuxSupervision implements Supervision {
+  readonly #folder: string;
+  readonly #entry: string;
+  readonly #place: CgroupPlace;
+  readonly #cgroups: LinuxCgroups;
+  readonly #readers = new Map<string, EventReader>();
+  #orders = 0;
+
+  constructor(folder: string, entry: string, place: CgroupPlace, cgroups: LinuxCgroups) {
+    this.#folder = folder;
+    this.#entry = entry;
+    this.#place = place;
+    this.#cgroups = cgroups;
+    mkdirSync(folder, { recursive: true });
+  }
+
+  supervise(settings: readonly SupervisorSettings[]): Promise<Applied> {
+    return inOrder(
+      settings,
+      'supervision.supervise',
+      ({ parent }) => parent,
+      (each) => this.#supervise(each),
+    );
+  }
+
+  release(parents: readonly CgroupPath[]): Promise<Applied> {
+    return inOrder(
+      parents,
+      'supervision.release',
+      (parent) => parent,
+      (parent) => this.#release(this.#mailbox(parent)),
+    );
+  }
+
+  async list(): Promise<readonly SupervisorSettings[]> {
+    return this.#mailboxes().flatMap((mailbox) => {
+      const settings = livingAnswer(mailbox)?.settings;
+      return settings === undefined || settings === null ? [] : [settings];
+    });
+  }
+
+  take(): readonly SupervisorEvent[] {
+    const events = this.#mailboxes().flatMap(({ folder }) => {
+      const reader = this.#readers.get(folder) ?? new EventReader(folder);
+      this.#readers.set(folder, reader);
+      return reader.take();
+    });
+    return events.sort((a, b) => a.atMs - b.atMs);
+  }
+
+  /** Ends every supervisor of this host. */
+  async close(): Promise<void> {
+    await Promise.all(this.#mailboxes().map((mailbox) => this.#release(mailbox)));
+  }
+
+  async #supervise(settings: SupervisorSettings): Promise<void> {
+    const { parent } = settings;
+    if (!existsSync(this.#cgroups.folder(parent))) throw new HostError('ENOENT', 'supervision.supervise', parent);
+    const mailbox = this.#mailbox(parent);
+    const before = livingAnswer(mailbox);
+    const revision = `${process.pid}-${monotonicMs()}-${this.#orders++}`;
+    mailbox.writeOrder({ revision, settings });
+    const process_ = before === null ? this.#spawn(mailbox) : null;
+    const answer = await this.#answerTo(revision, mailbox, process_);
+    if (answer.refusal === undefined) return;
+    if (before?.settings) mailbox.writeOrder({ revision: before.revision, settings: before.settings });
+    else await this.#release(mailbox);
+    throw new HostError('EINVAL', 'supervision.supervise', parent, { detail: answer.refusal });
+  }
+
+  #spawn(mailbox: Mailbox): ChildProcess {
+    mailbox.removeAnswer();
+    const log = openSync(join(mailbox.folder, 'log'), 'w');
+    try {
+      const child = spawn(
+        process.execPath,
+        [this.#entry, JSON.stringify({ folder: mailbox.folder, place: this.#place })],
+        { detached: true, stdio: ['ignore', log, log], env: { PATH: process.env['PATH'] }, cwd: '/' },
+      );
+      child.unref();
+      return child;
+    } finally {
+      closeSync(log);
+    }
+  }
+
+  async #answerTo(revision: string, mailbox: Mailbox, child: ChildProcess | null): Promise<Answer> {
+    const untilMs = monotonicMs() + ANSWER_WITHIN_MS;
+    let failure: unknown;
+    child?.once('error', (error) => (failure = error));
+    while (monotonicMs() < untilMs) {
+      const answer = mailbox.readAnswer();
+      if (answer?.revision === revision) return answer;
+      const gone =
+        child === null ? livingAnswer(mailbox) === null : child.exitCode !== null || child.signalCode !== null;
+      if (gone || failure !== undefined)
+        throw new HostError('EIO', 'supervision.supervise', mailbox.folder, {
+          detail: `the supervisor process ended before it could begin: ${lastLine(join(mailbox.folder, 'log'))}`,
+          cause: failure,
+        });
+      await linuxClock.sleep(POLL_MS);
+    }
+    throw new HostError('ETIMEDOUT', 'supervision.supervise', mailbox.folder, {
+      detail: `the supervisor process did not answer within ${ANSWER_WITHIN_MS / 1000} s`,
+    });
+  }
+
+  async #release(mailbox: Mailbox): Promise<void> {
+    mailbox.removeOrder();
+    const untilMs = monotonicMs() + LEAVE_WITHIN_MS;
+    for (let answer = livingAnswer(mailbox); answer !== null; answer = livingAnswer(mailbox)) {
+      if (monotonicMs() > untilMs) killIfAlive(answer);
+      await linuxClock.sleep(POLL_MS);
+    }
+    mailbox.removeAnswer();
+  }
+
+  #mailbox(parent: CgroupPath): Mailbox {
+    return new Mailbox(join(this.#folder, encodeURIComponent(parent)));
+  }
+
+  #mailboxes(): Mailbox[] {
+    return mailboxesIn(this.#folder);
+  }
+}
+
+/** The mailboxes of all supervisors that ever ran for a host. */
+export const mailboxesIn = (folder: string): Mailbox[] =>
+  existsSync(folder)
+    ? readdirSync(folder)
+        .sort()
+        .map((name) => new Mailbox(join(folder, name)))
+    : [];
+
+/** Kills the supervisor behind an answer, unless its number has passed to somebody else. */
+export function killIfAlive({ supervisor }: Answer): void {
+  if (isAlive(supervisor)) process.kill(supervisor.pid, 'SIGKILL');
+}
+
+function livingAnswer(mailbox: Mailbox): Answer | null {
+  const answer = mailbox.readAnswer();
+  return answer !== null && isAlive(answer.supervisor) ? answer : null;
+}
+
+const lastLine = (path: string): string =>
+  existsSync(path) ? (readFileSync(path, 'utf8').trim().split('\n').at(-1) ?? '') : 'it left no log';

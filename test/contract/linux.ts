@@ -1,0 +1,103 @@
+// What the contract bodies need around them on this machine: a fresh host, and the tools to read back with.
+import { execFileSync } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { findLayout } from '../../backends/linux/cgroup-layout.ts';
+import { type LinuxHost, openLinuxHost } from '../../backends/linux/host.ts';
+import { runMark } from '../../backends/linux/owner.ts';
+import type { Store } from '../../src/host/store.ts';
+import { cgroupsContract } from './cgroups.ts';
+import { clockContract } from './clock.ts';
+import { containersContract } from './containers.ts';
+import type { ContractCase, ContractFixture, ReadBack } from './contract.ts';
+import { machineContract } from './machine.ts';
+import { supervisionContract } from './supervision.ts';
+
+/** The bodies that the Linux host passes, by capability. */
+export const LINUX_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> = {
+  cgroups: cgroupsContract,
+  containers: containersContract,
+  supervision: supervisionContract,
+  machine: machineContract,
+  clock: clockContract,
+};
+
+/** Generous: a guest without hardware help is up to fifty times slower. */
+const WAIT_MS = 60_000;
+
+export const entries = {
+  workload: fileURLToPath(new URL('../../src/processes/workload.ts', import.meta.url)),
+  supervisor: fileURLToPath(new URL('../../src/processes/memory-supervisor.ts', import.meta.url)),
+};
+
+/** Stands where a body uses no store: whoever does use it is told so. */
+const noStore: Store = {
+  read: () => Promise.reject(new Error('this host was opened without a store')),
+  commit: () => Promise.reject(new Error('this host was opened without a store')),
+};
+
+/** Why the Linux contracts cannot run here; null where they can. */
+export function whyNotHere(): string | null {
+  if (process.platform !== 'linux') return `the Linux host needs Linux, this is ${process.platform}`;
+  if (process.geteuid?.() !== 0) return 'the Linux host needs root: cgroups are made';
+  return findLayout() === null ? 'the machine has no cgroup memory controller' : null;
+}
+
+/** A host of this process, with a mark of its own. */
+export const openTestHost = (name: string): Promise<LinuxHost> =>
+  openLinuxHost({ name, root: runMark(name), entries, store: noStore });
+
+/** Runs one body on a fresh host, and leaves nothing behind. */
+export async function runOnLinux(contractCase: ContractCase): Promise<void> {
+  const name = 'contract';
+  const host = await openTestHost(name);
+  const fixture: ContractFixture = {
+    host,
+    backend: 'linux',
+    cgroupVersion: host.cgroupVersion,
+    settle: (work) => work(),
+    waitUntil,
+    readBack: readBackOf(host.cgroupVersion, runMark(name)),
+  };
+  try {
+    await contractCase.run(fixture);
+  } finally {
+    await host.close();
+  }
+}
+
+export async function waitUntil(predicate: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const until = performance.now() + WAIT_MS;
+  while (!(await predicate())) {
+    if (performance.now() > until) throw new Error(`waited ${WAIT_MS / 1000} s in vain for ${what}`);
+    await sleep(5);
+  }
+}
+
+const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8' }).trim();
+
+function readBackOf(version: 1 | 2, mark: string): ReadBack {
+  const layout = findLayout()!;
+  const root = `${layout.version === 1 ? layout.memoryMount : layout.mount}/${mark}`;
+  const file = {
+    limit: version === 1 ? 'memory.limit_in_bytes' : 'memory.max',
+    usage: version === 1 ? 'memory.usage_in_bytes' : 'memory.current',
+  };
+  return {
+    cgroupPaths: async () => {
+      const found = run('find', root, '-mindepth', '1', '-type', 'd', '-printf', '%P\\n');
+      return found === '' ? [] : found.split('\n').sort();
+    },
+    limitBytes: async (path) => {
+      const text = run('cat', `${root}/${path}/${file.limit}`);
+      return text === 'max' || text === '9223372036854771712' ? null : Number(text);
+    },
+    usageBytes: async (path) => Number(run('cat', `${root}/${path}/${file.usage}`)),
+    processes: async (path) =>
+      run('cat', `${root}/${path}/cgroup.procs`)
+        .split('\n')
+        .filter((line) => line !== '').length,
+    ramBytes: async () => Number(run('awk', '/^MemTotal:/ { print $2 }', '/proc/meminfo')) * 1024,
+    cpus: async () => Number(run('nproc', '--all')),
+  };
+}

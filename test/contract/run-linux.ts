@@ -1,0 +1,28 @@
+// Runs the contract bodies on this machine with nothing but Node: `node test/contract/run-linux.ts [TEXT]`, where TEXT
+// picks those whose name holds it. One line of JSON a body; exit code 1 if one failed.
+import { LINUX_CONTRACTS, runOnLinux, whyNotHere } from './linux.ts';
+
+const reason = whyNotHere();
+if (reason !== null) {
+  process.stderr.write(`${reason}\n`);
+  process.exit(3);
+}
+
+const wanted = process.argv[2] ?? '';
+for (const [capability, cases] of Object.entries(LINUX_CONTRACTS)) {
+  for (const contractCase of cases) {
+    const name = `${capability}: ${contractCase.name}`;
+    if (!name.includes(wanted)) continue;
+    const begun = performance.now();
+    let error: Error | undefined;
+    try {
+      await runOnLinux(contractCase);
+    } catch (thrown) {
+      error = thrown instanceof Error ? thrown : new Error(JSON.stringify(thrown));
+      process.exitCode = 1;
+    }
+    const tookMs = Math.round(performance.now() - begun);
+    const failure = error === undefined ? {} : { error: error.message };
+    process.stdout.write(`${JSON.stringify({ name, passed: error === undefined, tookMs, ...failure })}\n`);
+  }
+}
