@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HostError } from '../../src/host/errors.ts';
@@ -41,6 +41,17 @@ export async function removeRun(cgroups: LinuxCgroups, folders: RunFolders): Pro
   await emptyCgroups(cgroups);
   cgroups.removeRoot();
   for (const folder of [folders.shared, folders.cache, folders.run]) rmSync(folder, { recursive: true, force: true });
+  removeIfEmpty(runsFolder());
+}
+
+/** Other runs may have their folders in it. */
+function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+  }
 }
 
 async function emptyCgroups(cgroups: LinuxCgroups): Promise<void> {

@@ -84,7 +84,7 @@ export class LinuxSupervision implements Supervision {
     const revision = `${process.pid}-${monotonicMs()}-${this.#orders++}`;
     mailbox.writeOrder({ revision, settings });
     const process_ = before === null ? this.#spawn(mailbox) : null;
-    const answer = await this.#answerTo(revision, mailbox, process_);
+    const answer = await this.#answerTo(revision, parent, process_);
     if (answer.refusal === undefined) return;
     if (before?.settings) mailbox.writeOrder({ revision: before.revision, settings: before.settings });
     else await this.#release(mailbox);
@@ -107,7 +107,8 @@ export class LinuxSupervision implements Supervision {
     }
   }
 
-  async #answerTo(revision: string, mailbox: Mailbox, child: ChildProcess | null): Promise<Answer> {
+  async #answerTo(revision: string, parent: CgroupPath, child: ChildProcess | null): Promise<Answer> {
+    const mailbox = this.#mailbox(parent);
     const untilMs = monotonicMs() + ANSWER_WITHIN_MS;
     let failure: unknown;
     child?.once('error', (error) => (failure = error));
@@ -117,13 +118,13 @@ export class LinuxSupervision implements Supervision {
       const gone =
         child === null ? livingAnswer(mailbox) === null : child.exitCode !== null || child.signalCode !== null;
       if (gone || failure !== undefined)
-        throw new HostError('EIO', 'supervision.supervise', mailbox.folder, {
-          detail: `the supervisor process ended before it could begin: ${lastLine(join(mailbox.folder, 'log'))}`,
+        throw new HostError('EIO', 'supervision.supervise', parent, {
+          detail: `the supervisor process ended before it could begin: ${reasonIn(join(mailbox.folder, 'log'))}`,
           cause: failure,
         });
       await linuxClock.sleep(POLL_MS);
     }
-    throw new HostError('ETIMEDOUT', 'supervision.supervise', mailbox.folder, {
+    throw new HostError('ETIMEDOUT', 'supervision.supervise', parent, {
       detail: `the supervisor process did not answer within ${ANSWER_WITHIN_MS / 1000} s`,
     });
   }
@@ -165,5 +166,8 @@ function livingAnswer(mailbox: Mailbox): Answer | null {
   return answer !== null && isAlive(answer.supervisor) ? answer : null;
 }
 
-const lastLine = (path: string): string =>
-  existsSync(path) ? (readFileSync(path, 'utf8').trim().split('\n').at(-1) ?? '') : 'it left no log';
+/** The line of a log that says most: the first that names an error, else the last. */
+function reasonIn(path: string): string {
+  const lines = existsSync(path) ? readFileSync(path, 'utf8').trim().split('\n') : [];
+  return lines.find((line) => /^\w*Error/.test(line)) ?? lines.at(-1) ?? 'it left no log';
+}

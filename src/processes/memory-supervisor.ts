@@ -55,9 +55,6 @@ const me = self();
 const policies = new Map<string, MemoryPolicy>();
 const makeSupervisor = supervisorFactory(({ policy }) => policies.get(keyOf(policy))!);
 
-comeFirst();
-await run();
-
 async function run(): Promise<void> {
   let supervisor: Supervisor | undefined;
   let settings: SupervisorSettings | null = null;
@@ -158,3 +155,6 @@ function comeFirst(): void {
     // It works without, only less surely.
   }
 }
+
+comeFirst();
+await run();
