@@ -97,6 +97,11 @@ export class Group {
     return this.tasks.length > 0 || this.dyingCount > 0 || this.children.some((child) => child.isPopulated());
   }
 
+  /** How many live in it itself. */
+  get processes(): number {
+    return this.tasks.reduce((count, task) => count + task.alive, this.dyingCount);
+  }
+
   isDying(): boolean {
     return this.dyingCount > 0 || this.children.some((child) => child.isDying());
   }

@@ -11,10 +11,11 @@ const DEATH_MS_PER_BYTE = 5 / (64 * MIB);
 /** A process that holds nothing is gone within a tick of the scheduler. */
 const DEATH_MS_MIN = 1;
 
-/** A process on its way out. */
+/** Processes on their way out together. */
 interface Dying {
   readonly group: Group;
   readonly charge: Charge;
+  readonly count: number;
 }
 
 /**
@@ -60,14 +61,15 @@ export class Memory {
   }
 
   /**
-   * Takes an empty cgroup out. Its file cache stays charged to the parent until reclaimed (a dead memcg's counters
-   * remain in its ancestors'); its tmpfs files go with it, as whoever removes a container's cgroup removes them.
+   * Takes an empty cgroup out. Its file cache stays charged to the parent until reclaimed, its tmpfs files until they
+   * are removed: a dead memcg's counters remain in its ancestors'.
    */
   remove(group: Group, nowMs: number): void {
     const left = group.residue(nowMs);
     const heir = group.parent!.residue(nowMs);
     heir.inactiveBytes += left.inactiveBytes;
     heir.activeBytes += left.activeBytes;
+    heir.heldBytes += left.heldBytes;
     group.parent!.children.splice(group.parent!.children.indexOf(group), 1);
     group.removed = true;
     this.#groups.delete(group.path);
@@ -83,10 +85,15 @@ export class Memory {
     this.#turn(nowMs);
   }
 
-  /** Starts one container's processes. */
+  /** Starts one container's processes. They truncate the files that earlier ones of this cgroup left. */
   start(group: Group, workload: Workload, nowMs: number): void {
     const task = new Task(group, workload, nowMs);
-    if (task.charge.shared) group.residue(nowMs).heldBytes = 0;
+    const left = group.residue(nowMs);
+    if (workload.shared === true) left.heldBytes = 0;
+    if (workload.cache !== undefined) {
+      left.inactiveBytes = 0;
+      left.activeBytes = 0;
+    }
     group.tasks.push(task);
     group.charges.push(task.charge);
     this.tasks.add(task);
@@ -116,8 +123,8 @@ export class Memory {
     leaving.heldSlope = -leaving.heldBytes / overMs;
     leaving.untilMs = nowMs + overMs;
     group.charges.push(leaving);
-    group.dyingCount++;
-    this.#dying.add({ group, charge: leaving });
+    group.dyingCount += count;
+    this.#dying.add({ group, charge: leaving, count });
     if (task.alive > 0) {
       task.follow(nowMs);
       return;
@@ -152,10 +159,10 @@ export class Memory {
   }
 
   #bury(dying: Dying): void {
-    const { group, charge } = dying;
+    const { group, charge, count } = dying;
     this.#dying.delete(dying);
     group.charges.splice(group.charges.indexOf(charge), 1);
-    group.dyingCount--;
+    group.dyingCount -= count;
   }
 
   #next(nowMs: number): number {

@@ -38,6 +38,8 @@ export interface Simulation {
   /** Ends every connection to this host: each later call throws EngineCrash and changes nothing. The supervisors live on. */
   crash(name: string): void;
   nowMs(): number;
+  /** Living processes in this cgroup itself, as the model has them; those on their way out count. */
+  processes(name: string, cgroup: string): number;
   /** Lets time pass until the work has settled. @throws Deadlock where it waits for something that will never come. */
   run<T>(work: () => Promise<T>): Promise<T>;
   /** A generator for something besides the hosts, by its label. */
@@ -75,6 +77,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
     connect: (name) => find(name).connect(),
     crash: (name) => find(name).crash(),
     nowMs: () => events.nowMs,
+    processes: (name, cgroup) => find(name).processes(cgroup),
     async run(work) {
       if (running) throw new Error('the simulation runs already: one work at a time, which may do several things');
       running = true;
@@ -93,6 +96,7 @@ interface MachineParts {
   readonly host: Host;
   connect(): Host;
   crash(): void;
+  processes(cgroup: string): number;
 }
 
 function createMachineParts(
@@ -146,19 +150,23 @@ function createMachineParts(
     crash() {
       life.end('from outside');
     },
+    processes(cgroup) {
+      memory.advance(events.nowMs);
+      return memory.group(cgroup)?.processes ?? 0;
+    },
   };
 }
 
 /** Takes event after event; after one that resolved a promise, everything that waited for it runs to its next wait. */
 async function drive<T>(events: EventQueue, work: () => Promise<T>): Promise<T> {
-  let settled = false;
+  const progress = { settled: false };
   const outcome = work().finally(() => {
-    settled = true;
+    progress.settled = true;
   });
   // The rejection is for the caller, below; it must not count as unhandled meanwhile.
   outcome.catch(() => undefined);
   await everybodyWaits();
-  while (!settled) {
+  while (!progress.settled) {
     const event = events.take();
     if (event === undefined)
       throw new Deadlock(

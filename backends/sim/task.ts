@@ -50,10 +50,13 @@ export class Task {
     this.#activeShare = workload.cache?.activeShare ?? 0;
   }
 
-  /** What one of its processes has resident: the kernel's badness, rss and mapped shmem (oom_badness, mm/oom_kill.c). */
+  /**
+   * What one of its processes has resident: the kernel's badness (oom_badness, mm/oom_kill.c). Files on tmpfs that are
+   * written and not mapped, as the containers' are, belong to no process: the kernel does not see whose they are.
+   */
   residentBytes(nowMs: number): number {
     this.charge.settle(nowMs);
-    return this.charge.heldBytes / this.alive;
+    return this.charge.shared ? 0 : this.charge.heldBytes / this.alive;
   }
 
   /** Begins the straight piece that holds from now. */
