@@ -48,6 +48,11 @@ export interface MemoryPolicy {
   limits(requestBytes: readonly number[], line: MemoryLine): KernelLimits;
   /** A look begins to decide only when the total is past this; without it, every look does. */
   actsAboveBytes?(line: MemoryLine): number;
+  /**
+   * More usage, or more containers, never turn a victim into nobody. Where a replay of coarse samples has shown that the
+   * most a stretch can hold makes it name nobody, it need not ask at every look of the stretch.
+   */
+  readonly monotone?: boolean;
   /** Whom to kill now; after the kills usage is read afresh and it is asked again, until it names nobody. Absent: the kernel alone acts. */
   decide?(snapshot: Snapshot): readonly Victim[];
 }

@@ -10,6 +10,7 @@ export const gaia: MemoryPolicy = {
   name: 'gaia',
   about: 'one hard limit for all; past it the container furthest over its request dies',
   needs: ['excess'],
+  monotone: true,
   limits: (requestBytes, line) => ({ parentBytes: line.ceilingBytes, childBytes: requestBytes.map(() => null) }),
   actsAboveBytes: (line) => line.killAtBytes,
   decide(snapshot) {
