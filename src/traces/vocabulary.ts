@@ -27,7 +27,7 @@ const TIME_WITHOUT_UNIT = /^(dt|t|ts|time|timestamp|datetime|date|elapsed|offset
 const MILLISECONDS: Readonly<Record<string, number>> = { us: 0.001, ms: 1, s: 1000, sec: 1000, seconds: 1000 };
 const BYTES: Readonly<Record<string, number>> = { b: 1, byte: 1, bytes: 1, kib: KIB, mib: MIB, gib: GIB };
 /** Thousands to some, 1024s to others: never guessed. */
-const DOUBTFUL = ['kb', 'mb', 'gb', 'pct', 'percent', 'pages'];
+const DOUBTFUL = new Set(['kb', 'mb', 'gb', 'pct', 'percent', 'pages']);
 
 /** Ways in which sources call usage, the most fitting first: what cannot be reclaimed is what counts. */
 const USAGE = [
@@ -102,7 +102,7 @@ function sizeColumn(columns: readonly string[], words: readonly string[]): SizeC
       if (!name.startsWith(`${word}_`)) continue;
       const suffix = name.slice(word.length + 1);
       if (Object.hasOwn(BYTES, suffix)) return { index, name, unitBytes: BYTES[suffix]! };
-      if (DOUBTFUL.includes(suffix)) return { index, name, unitBytes: null };
+      if (DOUBTFUL.has(suffix)) return { index, name, unitBytes: null };
     }
   return undefined;
 }

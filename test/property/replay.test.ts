@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { MemoryLine } from '../../src/host/supervision.ts';
 import type { Bytes, Milliseconds } from '../../src/host/units.ts';
@@ -51,39 +51,44 @@ const policies = [...POLICIES, POLICIES[0]!, POLICIES[0]!, ...OWN];
 const usage = fc.oneof({ weight: 1, arbitrary: fc.nat(40) }, { weight: 1, arbitrary: fc.constantFrom(0, 10, 20) });
 const cell = fc.option(usage, { freq: 8, nil: '' });
 
+/** Containers that do the same as the first, for ties; later in the trace, earlier by name. */
+const twins = fc.integer({ min: 0, max: 2 });
+
 /** A column a container. */
 const gridText = fc
   .record({
     containers: fc.integer({ min: 1, max: 6 }),
     columns: fc.integer({ min: 1, max: 6 }),
     stepMs: fc.integer({ min: 1, max: 90 }),
+    twins,
   })
-  .chain(({ containers, columns, stepMs }) =>
+  .chain(({ containers, columns, stepMs, twins }) =>
     fc
       .array(fc.array(cell, { minLength: containers, maxLength: containers }), {
         minLength: columns,
         maxLength: columns,
       })
-      .map((rows) =>
-        [
-          ['t_ms', ...Array.from({ length: containers }, (_, index) => `c${index}`)],
-          ...rows.map((row, at) => [at * stepMs, ...row]),
-        ]
-          .map((row) => row.join(','))
-          .join('\n'),
-      ),
+      .map((rows) => {
+        const names = [...Array.from({ length: containers }, (_, index) => `c${index}`), ...['b', 'a'].slice(0, twins)];
+        const lines = rows.map((row, at) => [at * stepMs, ...row, ...Array<number | string>(twins).fill(row[0]!)]);
+        return [['t_ms', ...names], ...lines].map((line) => line.join(',')).join('\n');
+      }),
   );
 
 /** A row a sample, each at a moment of its own. */
 const stampText = fc
-  .array(fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), cell), { minLength: 1, maxLength: 7 }), {
-    minLength: 1,
-    maxLength: 6,
+  .record({
+    series: fc.array(fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), cell), { minLength: 1, maxLength: 7 }), {
+      minLength: 1,
+      maxLength: 6,
+    }),
+    twins,
   })
-  .map((series) => {
-    const rows = series.flatMap((samples, index) => {
-      let atMs = index * 7;
-      return samples.map(([delayMs, bytes]) => `c${index},${(atMs += delayMs)},${bytes}`);
+  .map(({ series, twins }) => {
+    const rows = [...series, ...Array<(typeof series)[number]>(twins).fill(series[0]!)].flatMap((samples, index) => {
+      const name = index < series.length ? `c${index}` : ['b', 'a'][index - series.length]!;
+      let atMs = index < series.length ? index * 7 : 0;
+      return samples.map(([delayMs, bytes]) => `${name},${(atMs += delayMs)},${bytes}`);
     });
     return ['container,t_ms,mem_bytes', ...rows].join('\n');
   });
@@ -134,7 +139,7 @@ test(
           });
           if (trace.runs.series.length === 0) return;
           const placed = place(trace, { request, machines: Math.min(machines, trace.names.length) });
-          const placement = { ...placed, machines: placed.machines.map((machine) => ({ ...machine, line })) };
+          const placement = { ...placed, machines: placed.machines.map((machine) => Object.assign(machine, { line })) };
           const expected = referenceReplay(placement, policy);
           const { kills, summary } = replay(placement, policy);
           const told = kills.map(
