@@ -1,15 +1,14 @@
 // What the contract bodies need around them on this machine: a fresh host, and the tools to read back with.
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
-import { type LinuxHost, openLinuxHost } from '../../backends/linux/host.ts';
 import { runMark } from '../../backends/linux/owner.ts';
-import type { Store } from '../../src/host/store.ts';
 import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
 import type { ContractCase, ContractFixture, ReadBack } from './contract.ts';
+import { linuxCrashContract } from './linux-crash.ts';
+import { openTestHost } from './linux-host.ts';
 import { machineContract } from './machine.ts';
 import { supervisionContract } from './supervision.ts';
 
@@ -20,21 +19,11 @@ export const LINUX_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> 
   supervision: supervisionContract,
   machine: machineContract,
   clock: clockContract,
+  crashes: linuxCrashContract,
 };
 
 /** Generous: a guest without hardware help is up to fifty times slower. */
 const WAIT_MS = 60_000;
-
-export const entries = {
-  workload: fileURLToPath(new URL('../../src/processes/workload.ts', import.meta.url)),
-  supervisor: fileURLToPath(new URL('../../src/processes/memory-supervisor.ts', import.meta.url)),
-};
-
-/** Stands where a body uses no store: whoever does use it is told so. */
-const noStore: Store = {
-  read: () => Promise.reject(new Error('this host was opened without a store')),
-  commit: () => Promise.reject(new Error('this host was opened without a store')),
-};
 
 /** Why the Linux contracts cannot run here; null where they can. */
 export function whyNotHere(): string | null {
@@ -42,10 +31,6 @@ export function whyNotHere(): string | null {
   if (process.geteuid?.() !== 0) return 'the Linux host needs root: cgroups are made';
   return findLayout() === null ? 'the machine has no cgroup memory controller' : null;
 }
-
-/** A host of this process, with a mark of its own. */
-export const openTestHost = (name: string): Promise<LinuxHost> =>
-  openLinuxHost({ name, root: runMark(name), entries, store: noStore });
 
 /** Runs one body on a fresh host, and leaves nothing behind. */
 export async function runOnLinux(contractCase: ContractCase): Promise<void> {

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { findLayout } from '../../backends/linux/cgroup-layout.ts';
+import { openLinuxHost } from '../../backends/linux/host.ts';
+import { runFolderOf, runMark } from '../../backends/linux/owner.ts';
+import { sweepDeadRuns } from '../../backends/linux/runs.ts';
+import { linuxCgroups } from '../../backends/linux/cgroups.ts';
+import type { SupervisorEvent, SupervisorSettings } from '../../src/host/supervision.ts';
+import {
+  assertApplied,
+  assertRefused,
+  constant,
+  makeCgroups,
+  mib,
+  ms,
+  startInPen,
+  type ContractCase,
+} from './contract.ts';
+import { entries, noStore } from './linux-host.ts';
+
+/** Starts the run to be killed, in a process of its own, and waits until all of it is up. */
+async function startOwner(): Promise<{ readonly owner: ChildProcess; readonly mark: string }> {
+  const owner = spawn(process.execPath, [fileURLToPath(new URL('linux-owner.ts', import.meta.url))], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  for await (const line of createInterface({ input: owner.stdout }))
+    return { owner, mark: (JSON.parse(line) as { mark: string }).mark };
+  throw new Error('the owner ended before it was up');
+}
+
+async function kill(owner: ChildProcess): Promise<void> {
+  const gone = once(owner, 'exit');
+  owner.kill('SIGKILL');
+  await gone;
+}
+
+const mounts = (): string[] => {
+  const layout = findLayout()!;
+  return layout.version === 1 ? [layout.memoryMount, layout.freezerMount] : [layout.mount];
+};
+
+/** Whatever still carries a mark: cgroups, folders, processes. Found with `ps` and by looking, not by what made it. */
+function tracesOf(mark: string): string[] {
+  const places = [...mounts(), '/dev/shm', tmpdir()].map((folder) => join(folder, mark));
+  const processes = execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' })
+    .split('\n')
+    .filter((line) => line.includes(mark));
+  return [...[...places, runFolderOf(mark)].filter((path) => existsSync(path)), ...processes];
+}
+
+const settingsOf = (policy: SupervisorSettings['policy']): SupervisorSettings => ({
+  parent: 'pen',
+  policy,
+  line: {
+    hardLimitBytes: mib(64),
+    killAtBytes: mib(64),
+    stopAtBytes: mib(64),
+    ceilingBytes: mib(128),
+    lookEveryMs: ms(10),
+  },
+  dry: false,
+  containers: [{ name: 'a', cgroup: 'pen/a', requestBytes: mib(8), priority: 0 }],
+});
+
+const supervisorPid = (mark: string): number =>
+  (
+    JSON.parse(readFileSync(join(runFolderOf(mark), 'supervisors/pen/answer.json'), 'utf8')) as {
+      supervisor: { pid: number };
+    }
+  ).supervisor.pid;
+
+/** What only a real machine can show: processes die at any moment, and nothing is lost or left. */
+export const linuxCrashContract: readonly ContractCase[] = [
+  {
+    name: 'after kill -9 of the engine its supervisor goes on killing, and what it told is there for the next engine',
+    async run({ waitUntil }) {
+      const { owner, mark } = await startOwner();
+      await kill(owner);
+      const host = await openLinuxHost({ name: 'next', root: mark, entries, store: noStore });
+      try {
+        const phase = async (name: string): Promise<string | undefined> =>
+          (await host.containers.list()).find((state) => state.name === name)?.phase;
+        await waitUntil(async () => (await phase('grows')) === 'exited', 'the supervisor to kill');
+        assert.ok((await host.cgroups.list()).every(({ oomKills }) => oomKills === 0));
+        for (const name of ['quiet', 'sharing', 'cached']) assert.equal(await phase(name), 'running');
+        assert.equal((await host.supervision.list()).length, 1);
+        const events: SupervisorEvent[] = [];
+        const decisions = (): SupervisorEvent[] => events.filter(({ kind }) => kind === 'decision');
+        await waitUntil(() => {
+          events.push(...host.supervision.take());
+          return decisions().length > 0;
+        }, 'the decision');
+        assert.deepEqual(
+          decisions().map((event) => event.kind === 'decision' && [event.container, event.outcome]),
+          [['grows', 'killed']],
+        );
+        const again = await openLinuxHost({ name: 'again', root: mark, entries, store: noStore });
+        assert.equal(again.supervision.take().filter(({ kind }) => kind === 'decision').length, 0);
+      } finally {
+        await host.close();
+      }
+      assert.deepEqual(tracesOf(mark), []);
+    },
+  },
+  {
+    name: 'after kill -9 of a run a sweep leaves nothing of it, and does not touch a living one',
+    async run(fixture) {
+      const { host, readBack } = fixture;
+      await startInPen(fixture, { mine: constant(4) });
+      const { owner, mark } = await startOwner();
+      assert.equal((await sweepDeadRuns()).includes(mark), false);
+      assert.notDeepEqual(tracesOf(mark), []);
+      const pids = [...linuxPids(mark), supervisorPid(mark)];
+      assert.ok(pids.length >= 6);
+      await kill(owner);
+      assert.ok((await sweepDeadRuns()).includes(mark));
+      assert.deepEqual(tracesOf(mark), []);
+      for (const pid of pids) assert.equal(existsSync(`/proc/${pid}/exe`), false, `process ${pid} lives`);
+      assert.equal(await readBack.processes('pen/mine'), 1);
+      assert.equal((await host.containers.list())[0]?.phase, 'running');
+    },
+  },
+  {
+    name: 'a run killed while its containers start leaves nothing after a sweep',
+    async run({ waitUntil }) {
+      const owner = spawn(process.execPath, [fileURLToPath(new URL('linux-owner.ts', import.meta.url))], {
+        stdio: 'ignore',
+      });
+      let mark: string | undefined;
+      await waitUntil(() => {
+        mark = readdirSync(mounts()[0]!).find((name) => name.startsWith(`plimsoll-${owner.pid}-`));
+        return mark !== undefined && existsSync(join(mounts()[0]!, mark, 'pen'));
+      }, 'the run to begin');
+      await kill(owner);
+      await sweepDeadRuns();
+      // A process that had not joined its cgroup yet ends by itself when it finds nobody.
+      await waitUntil(() => tracesOf(mark!).length === 0, 'all traces to be gone');
+    },
+  },
+  {
+    name: 'a supervisor that died is not listed, and is started again',
+    async run(fixture) {
+      const { host, waitUntil } = fixture;
+      await startInPen(fixture, { a: constant(4) });
+      const settings = settingsOf({ name: 'gaia' });
+      assertApplied(await host.supervision.supervise([settings]), 1);
+      const pid = supervisorPid(runMark('contract'));
+      process.kill(pid, 'SIGKILL');
+      await waitUntil(async () => (await host.supervision.list()).length === 0, 'the supervisor to be missed');
+      assertApplied(await host.supervision.supervise([settings]), 1);
+      assert.deepEqual(await host.supervision.list(), [settings]);
+      assert.notEqual(supervisorPid(runMark('contract')), pid);
+    },
+  },
+  {
+    name: 'a supervisor leaves when its parent cgroup is gone',
+    async run(fixture) {
+      const { host, waitUntil } = fixture;
+      await makeCgroups(fixture, ['pen']);
+      assertApplied(await host.supervision.supervise([settingsOf({ name: 'gaia' })]), 1);
+      const pid = supervisorPid(runMark('contract'));
+      assertApplied(await host.cgroups.remove(['pen']), 1);
+      await waitUntil(() => !existsSync(`/proc/${pid}/exe`), 'the supervisor to leave');
+    },
+  },
+  {
+    name: "a user's own policy comes from its file; one that throws is refused and the old one works on",
+    async run(fixture) {
+      const { host, waitUntil } = fixture;
+      await startInPen(fixture, { a: constant(16) });
+      const folder = mkdtempSync(join(tmpdir(), 'plimsoll-policy-'));
+      try {
+        const mine = join(folder, 'mine.ts');
+        const throws = join(folder, 'throws.ts');
+        writeFileSync(
+          mine,
+          `export default { name: 'mine', about: '', needs: ['workingSet'],
+             limits: (requests: number[]) => ({ parentBytes: null, childBytes: requests.map(() => null) }),
+             decide: (snapshot: { count: number; killable: Uint8Array }) =>
+               snapshot.killable[0] === 1 ? [{ index: 0, reason: 'mine says so' }] : [] };`,
+        );
+        writeFileSync(throws, `throw new Error('no policy today');`);
+        const gaia = settingsOf({ name: 'gaia' });
+        assertApplied(await host.supervision.supervise([gaia]), 1);
+        const refused = await host.supervision.supervise([settingsOf({ name: 'throws', file: throws })]);
+        assertRefused(refused, { applied: 0, code: 'EINVAL', operation: 'supervision.supervise', target: 'pen' });
+        assert.match(refused.error!.message, /no policy today/);
+        assert.deepEqual(await host.supervision.list(), [gaia]);
+        assertApplied(await host.supervision.supervise([settingsOf({ name: 'mine', file: mine })]), 1);
+        await waitUntil(async () => (await host.containers.list())[0]?.phase === 'exited', 'my policy to kill');
+        const reasons: string[] = [];
+        await waitUntil(() => {
+          for (const event of host.supervision.take()) if (event.kind === 'decision') reasons.push(event.reason);
+          return reasons.length > 0;
+        }, 'my reason');
+        assert.deepEqual(reasons, ['mine says so']);
+      } finally {
+        rmSync(folder, { recursive: true });
+      }
+    },
+  },
+  {
+    name: 'a kill takes forks in flight',
+    async run(fixture) {
+      const { host, readBack, waitUntil } = fixture;
+      await makeCgroups(fixture, ['pen', 'pen/storm']);
+      const procs = join(linuxCgroups({ root: runMark('contract') }).folder('pen/storm'), 'cgroup.procs');
+      spawn('sh', ['-c', `echo $$ > '${procs}'; while :; do sleep 30 & sleep 0.002; done`], {
+        stdio: 'ignore',
+      }).unref();
+      await waitUntil(async () => (await readBack.processes('pen/storm')) > 20, 'the storm');
+      host.cgroups.kill('pen/storm');
+      await waitUntil(async () => (await readBack.processes('pen/storm')) === 0, 'the storm to be over');
+    },
+  },
+];
+
+function linuxPids(mark: string): number[] {
+  return execFileSync('find', [join(mounts()[0]!, mark), '-name', 'cgroup.procs', '-exec', 'cat', '{}', '+'], {
+    encoding: 'utf8',
+  })
+    .split('\n')
+    .filter((line) => line !== '')
+    .map(Number);
+}
