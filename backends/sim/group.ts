@@ -9,6 +9,9 @@ import type { Task } from './task.ts';
  */
 const COUNTER_STEP_BYTES = { 1: 256 * KIB, 2: PAGE_BYTES } as const;
 
+/** Floating point leaves this much between a total and the limit it has met. */
+const SAME_BYTES = 1;
+
 /** A memory cgroup: what is charged to it and everything under it. */
 export class Group {
   readonly path: string;
@@ -52,7 +55,7 @@ export class Group {
     for (const charge of this.charges) own += charge.bytesAt(nowMs);
     let total = Math.ceil(own / this.#stepBytes) * this.#stepBytes;
     for (const child of this.children) total += child.counterBytes(nowMs);
-    return total > this.limitBytes ? Math.max(this.limitBytes, inPages(this.bytesAt(nowMs))) : total;
+    return total > this.limitBytes ? Math.max(this.limitBytes, inPages(this.bytesAt(nowMs) - SAME_BYTES)) : total;
   }
 
   /** What is really charged, without steps: what limits are held against. */

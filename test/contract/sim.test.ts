@@ -68,9 +68,7 @@ function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
 }
 
 describe.each([1, 2] as const)('the simulated host with cgroup v%i', (version) => {
-  for (const [capability, cases] of Object.entries(CONTRACTS)) {
-    describe(`${capability}`, () => {
-      for (const one of cases) it(`${one.name}`, () => one.run(simulatedFixture(version)));
-    });
-  }
+  describe.each(Object.entries(CONTRACTS))('%s', (_capability, cases) => {
+    it.each(cases.map((one) => [one.name, one] as const))('%s', (_name, one) => one.run(simulatedFixture(version)));
+  });
 });

@@ -25,6 +25,6 @@ describe('random', () => {
     for (let index = 0; index < 100_000; index++) buckets[Math.floor(random.next() * 10)]!++;
     for (const count of buckets) expect(Math.abs(count - 10_000)).toBeLessThan(500);
     const seen = new Set(Array.from({ length: 1000 }, () => random.integer(3, 6)));
-    expect([...seen].sort()).toEqual([3, 4, 5, 6]);
+    expect([...seen].sort((a, b) => a - b)).toEqual([3, 4, 5, 6]);
   });
 });
