@@ -18,8 +18,7 @@ export class KernelFile {
 
   /** A file that is one number. */
   readNumber(): number {
-    readSync(this.#fd, scratch, 0, scratch.length, 0);
-    return digitsAt(0);
+    return digitsAt(0, readSync(this.#fd, scratch, 0, scratch.length, 0));
   }
 
   /**
@@ -35,7 +34,7 @@ export class KernelFile {
       while (end < length && scratch[end] !== SPACE && scratch[end] !== NEWLINE) end++;
       const index = indexOfKey(keys, start, end);
       if (index >= 0) {
-        into[index] = digitsAt(end + 1);
+        into[index] = digitsAt(end + 1, length);
         missing--;
       }
       while (end < length && scratch[end] !== NEWLINE) end++;
@@ -48,13 +47,14 @@ export class KernelFile {
   }
 }
 
-function digitsAt(position: number): number {
+function digitsAt(position: number, end: number): number {
   let value = 0;
-  for (let at = position; ; at++) {
+  for (let at = position; at < end; at++) {
     const digit = scratch[at]!;
-    if (digit < ZERO || digit > NINE) return value;
+    if (digit < ZERO || digit > NINE) break;
     value = value * 10 + (digit - ZERO);
   }
+  return value;
 }
 
 function indexOfKey(keys: readonly Uint8Array[], start: number, end: number): number {
