@@ -1,4 +1,5 @@
 import type { ContainerState } from '../host/containers.ts';
+import { HostError } from '../host/errors.ts';
 import type { Host } from '../host/host.ts';
 import { samePlainData } from '../host/same.ts';
 import { SEND, type Stage, type Step, targetOf, type Verb } from '../host/steps.ts';
@@ -16,6 +17,12 @@ const TICK_EVERY_MS = 1000;
 
 /** What nobody reported is found this often. */
 const DRIFT_EVERY_MS = 60_000;
+
+/**
+ * The cgroup of a dead container is cleared away after this: the supervisor leaves out for a second what a victim
+ * still holds, and can read that only while the cgroup is there.
+ */
+const CLEAR_AFTER_MS = 1500;
 
 /** A plan that is not empty after so many rounds of acting will not become so. */
 const ROUNDS_MAX = 5;
@@ -65,8 +72,8 @@ export class Engine {
   readonly #options: EngineOptions;
   #last: Promise<unknown> = Promise.resolve();
   #asked: Asked | undefined;
-  #settled = false;
-  #nextDriftMs = 0;
+  /** When a tick next compares what is with what is asked; earlier where something is known to differ. */
+  #convergeAtMs = 0;
   readonly #killed = new Set<string>();
 
   constructor(host: Host, options: EngineOptions) {
@@ -109,20 +116,18 @@ export class Engine {
     });
   }
 
-  /** Takes what the supervisor saw, notices who is gone, cleans up after them, and now and then looks for drift. A refused step is told and tried again at the next tick. */
-  tick(): Promise<void> {
-    return this.#exclusively(async () => {
-      this.#takeEvents();
-      const wanted = wantedOf(await this.#readAsked());
-      const gone = endedAmong(wanted, await this.#host.containers.list());
-      const nowMs = this.#host.clock.monotonicMs();
-      if (this.#settled && gone.length === 0 && nowMs < this.#nextDriftMs) return;
-      try {
-        await this.#converge();
-      } catch (error) {
-        if (!(error instanceof EngineError)) throw error;
-      }
-    });
+  /**
+   * Takes what the supervisor saw, notices who is gone, cleans up after them, and now and then looks for drift. What the
+   * host refuses is told, and tried again at the next tick.
+   */
+  async tick(): Promise<void> {
+    try {
+      await this.#exclusively(() => this.#tick());
+    } catch (error) {
+      if (!(error instanceof EngineError)) throw error;
+      this.#convergeAtMs = 0;
+      this.#tell({ kind: 'note', atMs: this.#nowMs(), about: 'trouble', message: error.message });
+    }
   }
 
   /** Ticks each second of the host's clock until the signal. */
@@ -134,19 +139,28 @@ export class Engine {
     }
   }
 
+  async #tick(): Promise<void> {
+    this.#takeEvents();
+    const nowMs = this.#host.clock.monotonicMs();
+    if (await this.#noteDeaths(await this.#host.containers.list())) {
+      this.#convergeAtMs = Math.min(this.#convergeAtMs, nowMs + CLEAR_AFTER_MS);
+    }
+    if (nowMs >= this.#convergeAtMs) await this.#converge();
+  }
+
   async #converge(): Promise<void> {
-    this.#settled = false;
+    this.#convergeAtMs = 0;
     for (let round = 0; ; round++) {
       const observed = await observe(this.#host);
-      const asked = await this.#noteDeaths(observed);
+      await this.#noteDeaths(observed.containers);
+      const asked = await this.#readAsked();
       const plan = planFrom(asked, observed, this.#options.policies);
       if (plan.length === 0) break;
       if (round === ROUNDS_MAX)
         throw new Error(`the host does not settle: after ${round} rounds still ${describe(plan)}`);
       for (const stage of plan) await this.#act(stage, asked);
     }
-    this.#settled = true;
-    this.#nextDriftMs = this.#host.clock.monotonicMs() + DRIFT_EVERY_MS;
+    this.#convergeAtMs = this.#host.clock.monotonicMs() + DRIFT_EVERY_MS;
   }
 
   async #act(stage: Stage, asked: Asked): Promise<void> {
@@ -170,16 +184,16 @@ export class Engine {
   }
 
   /** Writes down the ends of containers before anything of theirs is cleared away: an end cannot be read back after that. */
-  async #noteDeaths(observed: Observed): Promise<Asked> {
+  async #noteDeaths(containers: readonly ContainerState[]): Promise<boolean> {
     const asked = await this.#readAsked();
-    const gone = endedAmong(wantedOf(asked), observed.containers);
-    if (gone.length === 0) return asked;
+    const gone = endedAmong(wantedOf(asked), containers);
+    if (gone.length === 0) return false;
     this.#takeEvents();
     await this.#host.store.commit(endingOf(gone.map(({ name }) => name)));
     this.#asked = { ...asked, ended: new Set([...asked.ended, ...gone.map(({ name }) => name)]) };
     for (const state of gone)
       this.#tell({ kind: 'death', atMs: this.#nowMs(), container: state.name, cause: this.#causeOf(state) });
-    return this.#asked;
+    return true;
   }
 
   #causeOf({ name, oomKilled }: ContainerState): DeathObservation['cause'] {
@@ -236,9 +250,11 @@ export class Engine {
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#last.then(work, work);
+    const mine = this.#last.then(work);
     this.#last = mine.catch(() => undefined);
-    return mine;
+    return mine.catch((error: unknown) => {
+      throw error instanceof HostError ? new EngineError(error.message, error) : error;
+    });
   }
 }
 

@@ -68,7 +68,7 @@ export interface LineObservation {
 export interface NoteObservation {
   readonly kind: 'note';
   readonly atMs: number;
-  readonly about: 'crash' | 'recovery' | 'timeline' | 'invariant' | 'drift';
+  readonly about: 'crash' | 'recovery' | 'timeline' | 'invariant' | 'trouble';
   readonly message: string;
 }
 

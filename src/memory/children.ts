@@ -51,7 +51,8 @@ export function readChild(child: Child, cgroups: Pick<Cgroups, 'open'>, depth: D
     child.reader ??= openIfThere(cgroups, child.container.cgroup);
     if (child.reader === undefined) return forget(child);
     const usage = child.reader.usageBytes();
-    if (depth === 'excess' && usage <= child.container.requestBytes) {
+    // What a victim holds is taken off the parent's working set: its cache is not in there.
+    if (depth === 'excess' && usage <= child.container.requestBytes && Number.isNaN(child.signalledAtMs)) {
       child.workingSetBytes = usage;
       return;
     }
