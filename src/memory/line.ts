@@ -40,11 +40,15 @@ export function resolveLine(asked: LineAsked, ramBytes: number): MemoryLine {
   const { hardLimitBytes, lookEveryMs = LOOK_EVERY_MS } = asked;
   if (hardLimitBytes < PAGE_BYTES)
     throw new MemoryError('hardLimitBytes', `hardLimit ${formatBytes(hardLimitBytes)} is less than one page of memory`);
-  if (!(lookEveryMs > 0)) throw new MemoryError('lookEveryMs', 'lookEvery is 0: write how long between two looks, 100ms');
+  if (!(lookEveryMs > 0))
+    throw new MemoryError('lookEveryMs', 'lookEvery is 0: write how long between two looks, 100ms');
   for (const setting of ['killAt', 'stopAt', 'ceiling'] as const) {
     const factor = asked[setting];
     if (factor !== undefined && !(factor > 0 && Number.isFinite(factor)))
-      throw new MemoryError(setting, `${setting} ${factor} is no factor of the hard limit: write one above 0, like 1.05`);
+      throw new MemoryError(
+        setting,
+        `${setting} ${factor} is no factor of the hard limit: write one above 0, like 1.05`,
+      );
   }
 
   const killAt = asked.killAt ?? KILL_AT;
@@ -73,7 +77,10 @@ function ceilingBytes(asked: LineAsked, killAt: number, killAtBytes: number, ram
   const wantedBytes = factor * asked.hardLimitBytes;
   const room = `the machine has room for ${formatBytes(roomBytes)} (RAM ${formatBytes(ramBytes)} less ${formatBytes(reserveBytes(ramBytes))} for itself)`;
   if (asked.ceiling !== undefined && wantedBytes > roomBytes)
-    throw new MemoryError('ceiling', `ceiling ${factor} is ${formatBytes(wantedBytes)}, and ${room}; lower it or hardLimit`);
+    throw new MemoryError(
+      'ceiling',
+      `ceiling ${factor} is ${formatBytes(wantedBytes)}, and ${room}; lower it or hardLimit`,
+    );
   const limitBytes = Math.floor(Math.min(wantedBytes, roomBytes) / PAGE_BYTES) * PAGE_BYTES;
   if (limitBytes <= killAtBytes)
     throw new MemoryError(

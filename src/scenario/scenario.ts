@@ -1,0 +1,119 @@
+import type { Desired, DesiredContainer } from '../engine/desired.ts';
+import type { Errno } from '../host/errors.ts';
+import type { Bytes, Milliseconds } from '../host/units.ts';
+
+export type BackendName = 'sim' | 'linux';
+export const BACKENDS: readonly BackendName[] = ['sim', 'linux'];
+
+/** How a host's memory is oversold, as the engine takes it. */
+export type MemoryDesired = Desired['memory'];
+
+/** One machine of a scenario. What is not said of it is the backend's choice. */
+export interface ScenarioHost {
+  readonly name: string;
+  readonly ramBytes: Bytes;
+  readonly cpus: number;
+  /** Undefined: either will do. */
+  readonly cgroupVersion?: 1 | 2;
+  /** At the beginning; the timeline may change it. */
+  readonly memory: MemoryDesired;
+}
+
+/** A container of a scenario and the host it runs on. */
+export interface ScenarioContainer extends DesiredContainer {
+  readonly host: string;
+  /** Those that no `start` of the timeline names are there from the beginning. */
+  readonly fromBeginning: boolean;
+}
+
+/** What the timeline does at one moment. */
+export type Action =
+  | { readonly kind: 'start'; readonly container: string }
+  | { readonly kind: 'stop'; readonly container: string }
+  | { readonly kind: 'request'; readonly container: string; readonly requestBytes: Bytes }
+  | { readonly kind: 'memory'; readonly host: string; readonly memory: MemoryDesired }
+  /** The engine of this host is gone, at once, whatever it was doing; another takes over later. */
+  | { readonly kind: 'crash'; readonly host: string; readonly restartAfterMs: Milliseconds };
+
+export interface TimelineEntry {
+  readonly atMs: Milliseconds;
+  readonly action: Action;
+}
+
+/** Something that goes wrong on a simulated host; `on` is a call of the port, or `capability.*`. */
+export interface ScenarioFault {
+  readonly host?: string;
+  readonly on: string;
+  readonly atMs?: Milliseconds;
+  readonly nth?: number;
+  readonly times?: number;
+  readonly chance?: number;
+  readonly do: { readonly fail: Errno } | { readonly delayMs: Milliseconds } | { readonly crash: 'before' | 'after' };
+  readonly after?: number;
+}
+
+/** What an expectation claims of the observations. Lists of containers are complete and in order where `killed` says so. */
+export type Claim =
+  | { readonly kind: 'killed'; readonly containers: readonly string[] }
+  | { readonly kind: 'notKilled'; readonly containers: readonly string[] }
+  | { readonly kind: 'noKills' }
+  | { readonly kind: 'kills'; readonly atLeast?: number; readonly atMost?: number }
+  | { readonly kind: 'killedBy'; readonly container: string; readonly cause: 'supervisor' | 'kernel' | 'exit' }
+  | { readonly kind: 'wouldKill'; readonly containers: readonly string[] }
+  | { readonly kind: 'livesToTheEnd'; readonly containers: readonly string[] }
+  | { readonly kind: 'livesOverRequest'; readonly containers: readonly string[] }
+  | { readonly kind: 'totalAtMost'; readonly limit: { readonly bytes: Bytes } | { readonly ofHardLimit: number } }
+  | { readonly kind: 'killsWithinLooks'; readonly looks: number }
+  | { readonly kind: 'passedOver'; readonly containers: readonly string[] }
+  | { readonly kind: 'reason'; readonly container: string; readonly contains: string };
+
+/** Something the scenario claims, in words and as a claim that can be judged. */
+export interface Expectation {
+  readonly text: string;
+  readonly claim: Claim;
+  /** Only of this host's observations; undefined: of all. */
+  readonly host?: string;
+  readonly backends: readonly BackendName[];
+  /** Undefined: whatever the policy. */
+  readonly policies?: readonly string[];
+}
+
+/** A scenario, read and checked: nothing in it refers to nothing. */
+export interface Scenario {
+  readonly file: string;
+  readonly title: string;
+  readonly why: string;
+  readonly seed: number;
+  readonly backends: readonly BackendName[];
+  readonly hosts: readonly ScenarioHost[];
+  readonly containers: readonly ScenarioContainer[];
+  /** In order of time. */
+  readonly timeline: readonly TimelineEntry[];
+  readonly endMs: Milliseconds;
+  /** Only a simulated host can have them. */
+  readonly faults: readonly ScenarioFault[];
+  readonly expectations: readonly Expectation[];
+  /** As it was written: what a recording keeps, and can be read again. */
+  readonly written: unknown;
+}
+
+/** What a reader of scenarios must be told of the product's parts that it does not import. */
+export interface Rules {
+  /** Names of the shipped policies, the default first. */
+  readonly policies: readonly string[];
+  /** The memory rule's figures on a machine. Throws an Error whose `setting` names what to change. */
+  readonly resolveLine: (
+    asked: {
+      readonly hardLimitBytes: Bytes;
+      readonly killAt?: number | undefined;
+      readonly stopAt?: number | undefined;
+      readonly ceiling?: number | undefined;
+      readonly lookEveryMs?: Milliseconds | undefined;
+    },
+    ramBytes: number,
+  ) => MemoryDesired['line'];
+  /** Throws where a fault names no call of a simulated host, or one that it cannot befall. */
+  readonly checkFault: (fault: ScenarioFault) => void;
+  /** RAM of the real machine, where the scenario is to run on it: it stands for every host's. */
+  readonly machineRamBytes?: number;
+}
