@@ -10,6 +10,8 @@ import { WideSamples } from './wide.ts';
 export interface ReadOptions {
   /** What 1 in a usage or request column is worth, where the source does not say. */
   readonly unitBytes?: number;
+  /** What the trace is called; else it is called after its files. */
+  readonly title?: string;
   /** Called after each chunk. */
   readonly onProgress?: (progress: { readonly file: string; readonly readBytes: number }) => void;
 }
@@ -112,7 +114,7 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
   }
 
   const kinds = Number(found.wide > 0) + Number(found.long > 0) + recordings.length;
-  const title = titleOf(files);
+  const title = options.title ?? titleOf(files);
   if (kinds > 1)
     throw new TraceError(
       title,
