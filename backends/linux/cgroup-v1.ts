@@ -4,6 +4,7 @@ import type { Bytes } from '../../src/host/units.ts';
 import { type CgroupController, foldersUnder, statKeys } from './cgroup-controller.ts';
 import type { CgroupLayout } from './cgroup-layout.ts';
 import { errnoOf, isAbsent } from './errors.ts';
+import { sendKill } from './owner.ts';
 import { readCount, readKey, readPids, readText, writeText } from './kernel-file.ts';
 
 /** At and above this the kernel says that there is no limit: LONG_MAX in whole pages. */
@@ -92,14 +93,6 @@ export function pidsUnder(folder: string): number[] {
       throw error;
     }
   });
-}
-
-function sendKill(pid: number): void {
-  try {
-    process.kill(pid, 'SIGKILL');
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
-  }
 }
 
 function makeFolder(folder: string): boolean {

@@ -1,7 +1,6 @@
 import {
   closeSync,
   existsSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -32,7 +31,7 @@ function segmentsIn(folder: string): number[] {
 
 /**
  * The writing end: events of one supervisor, as lines of JSON in numbered segments. A new writer begins a new segment,
- * so a line cut off by a kill stays alone.
+ * so a line cut off by a kill stays alone. The folder must be there: one that was swept away is not made again.
  */
 export class EventWriter {
   readonly #folder: string;
@@ -42,7 +41,6 @@ export class EventWriter {
   #lines = '';
 
   constructor(folder: string) {
-    mkdirSync(folder, { recursive: true });
     this.#folder = folder;
     this.#segment = (segmentsIn(folder).at(-1) ?? 0) + 1;
     this.#fd = openSync(join(folder, segmentName(this.#segment)), 'ax');

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { errnoOf } from './errors.ts';
 
 /** A process that cannot be mistaken for a later one of the same number. */
 export interface ProcessIdentity {
@@ -24,6 +25,15 @@ export function identityOf(pid: number): ProcessIdentity | null {
 
 /** Does this very process live? */
 export const isAlive = ({ pid, startTicks }: ProcessIdentity): boolean => identityOf(pid)?.startTicks === startTicks;
+
+/** SIGKILL; one that is gone already is no error. */
+export function sendKill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (errnoOf(error) !== 'ESRCH') throw error;
+  }
+}
 
 /** The mark that all of one run carries: `plimsoll-PID-STARTTICKS-NAME`, of this process unless another is named. */
 export function runMark(name: string, owner: ProcessIdentity = self()): string {

@@ -5,8 +5,8 @@ import { HostError } from '../../src/host/errors.ts';
 import { type CgroupLayout, requireLayout } from './cgroup-layout.ts';
 import { linuxCgroups, type LinuxCgroups } from './cgroups.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
-import { isAlive, ownerOf, runFolderOf, runsFolder } from './owner.ts';
-import { killIfAlive, mailboxesIn } from './supervision.ts';
+import { isAlive, ownerOf, runFolderOf, runsFolder, sendKill } from './owner.ts';
+import { supervisorPids } from './supervision.ts';
 
 /** tmpfs, on every Linux. */
 const SHARED_MEMORY = '/dev/shm';
@@ -34,14 +34,25 @@ export const foldersOf = (mark: string, run = runFolderOf(mark)): RunFolders => 
 
 /** Ends all processes of a run and removes all that it made. */
 export async function removeRun(cgroups: LinuxCgroups, folders: RunFolders): Promise<void> {
-  for (const mailbox of mailboxesIn(folders.supervisors)) {
-    const answer = mailbox.readAnswer();
-    if (answer !== null) killIfAlive(answer);
-  }
+  await endSupervisors(folders.supervisors);
   await emptyCgroups(cgroups);
   cgroups.removeRoot();
-  for (const folder of [folders.shared, folders.cache, folders.run]) rmSync(folder, { recursive: true, force: true });
+  // A process that is about to end may still make a file in a folder that is being removed: hence the retries.
+  for (const folder of [folders.shared, folders.cache, folders.run])
+    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   removeIfEmpty(runsFolder());
+}
+
+async function endSupervisors(folder: string): Promise<void> {
+  const untilMs = monotonicMs() + EMPTY_WITHIN_MS;
+  for (let pids = supervisorPids(folder); pids.length > 0; pids = supervisorPids(folder)) {
+    for (const pid of pids) sendKill(pid);
+    if (monotonicMs() > untilMs)
+      throw new HostError('ETIMEDOUT', 'supervision.release', folder, {
+        detail: `process ${pids[0]} survives SIGKILL`,
+      });
+    await linuxClock.sleep(POLL_MS);
+  }
 }
 
 /** Other runs may have their folders in it. */

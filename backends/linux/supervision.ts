@@ -133,7 +133,7 @@ export class LinuxSupervision implements Supervision {
     mailbox.removeOrder();
     const untilMs = monotonicMs() + LEAVE_WITHIN_MS;
     for (let answer = livingAnswer(mailbox); answer !== null; answer = livingAnswer(mailbox)) {
-      if (monotonicMs() > untilMs) killIfAlive(answer);
+      if (monotonicMs() > untilMs) process.kill(answer.supervisor.pid, 'SIGKILL');
       await linuxClock.sleep(POLL_MS);
     }
     mailbox.removeAnswer();
@@ -144,21 +144,28 @@ export class LinuxSupervision implements Supervision {
   }
 
   #mailboxes(): Mailbox[] {
-    return mailboxesIn(this.#folder);
+    return readdirSync(this.#folder)
+      .sort()
+      .map((name) => new Mailbox(join(this.#folder, name)));
   }
 }
 
-/** The mailboxes of all supervisors that ever ran for a host. */
-export const mailboxesIn = (folder: string): Mailbox[] =>
-  existsSync(folder)
-    ? readdirSync(folder)
-        .sort()
-        .map((name) => new Mailbox(join(folder, name)))
-    : [];
+/** The supervisor processes of one host that live, those included that have not answered yet: by their arguments. */
+export function supervisorPids(folder: string): number[] {
+  const begins = `{"folder":${JSON.stringify(`${folder}/`).slice(0, -1)}`;
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => argumentsOf(pid).some((argument) => argument.startsWith(begins)))
+    .map(Number);
+}
 
-/** Kills the supervisor behind an answer, unless its number has passed to somebody else. */
-export function killIfAlive({ supervisor }: Answer): void {
-  if (isAlive(supervisor)) process.kill(supervisor.pid, 'SIGKILL');
+function argumentsOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    // It ended while we were looking.
+    return [];
+  }
 }
 
 function livingAnswer(mailbox: Mailbox): Answer | null {
