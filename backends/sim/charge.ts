@@ -52,5 +52,12 @@ export class Charge {
   }
 }
 
+/** What floating point adds to a sum of whole pages is no page of its own. */
+const ROUNDING_BYTES = 1 / 1024;
+
 /** The bytes in whole pages. */
-export const inPages = (bytes: number): number => Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES;
+export const inPages = (bytes: number): number => inSteps(bytes, PAGE_BYTES);
+
+/** The bytes in whole steps. */
+export const inSteps = (bytes: number, stepBytes: number): number =>
+  bytes <= ROUNDING_BYTES ? 0 : Math.ceil((bytes - ROUNDING_BYTES) / stepBytes) * stepBytes;

@@ -1,6 +1,6 @@
 import type { MemoryStat } from '../../src/host/cgroups.ts';
 import { KIB } from '../../src/host/units.ts';
-import { Charge, inPages, PAGE_BYTES } from './charge.ts';
+import { Charge, inPages, inSteps, PAGE_BYTES } from './charge.ts';
 import type { Task } from './task.ts';
 
 /**
@@ -27,6 +27,8 @@ export class Group {
   peakBytes = 0;
   oomKills = 0;
   removed = false;
+  /** As of the last survey: bytes charged, and bytes a millisecond. */
+  readonly surveyed = { bytes: 0, slope: 0 };
   readonly #stepBytes: number;
   #residue: Charge | null = null;
 
@@ -53,8 +55,12 @@ export class Group {
   counterBytes(nowMs: number): number {
     let own = 0;
     for (const charge of this.charges) own += charge.bytesAt(nowMs);
-    let total = Math.ceil(own / this.#stepBytes) * this.#stepBytes;
+    let total = inSteps(own, this.#stepBytes);
     for (const child of this.children) total += child.counterBytes(nowMs);
+    return this.#read(total, nowMs);
+  }
+
+  #read(total: number, nowMs: number): number {
     return total > this.limitBytes ? Math.max(this.limitBytes, inPages(this.bytesAt(nowMs) - SAME_BYTES)) : total;
   }
 
@@ -63,13 +69,6 @@ export class Group {
     let total = 0;
     for (const charge of this.charges) total += charge.bytesAt(nowMs);
     for (const child of this.children) total += child.bytesAt(nowMs);
-    return total;
-  }
-
-  slope(): number {
-    let total = 0;
-    for (const charge of this.charges) total += charge.slope;
-    for (const child of this.children) total += child.slope();
     return total;
   }
 
@@ -88,11 +87,32 @@ export class Group {
     for (const child of this.children) child.addStat(nowMs, into);
   }
 
-  /** Notes the counter as a peak, here and below: called at the ends of pieces, between which nothing is higher. */
-  notePeaks(nowMs: number): void {
-    const bytes = this.counterBytes(nowMs);
+  /** Notes the counter as a peak, here and below, and returns it: called at the ends of pieces, between which nothing is higher. */
+  notePeaks(nowMs: number): number {
+    let own = 0;
+    for (const charge of this.charges) own += charge.bytesAt(nowMs);
+    let total = inSteps(own, this.#stepBytes);
+    for (const child of this.children) total += child.notePeaks(nowMs);
+    const bytes = this.#read(total, nowMs);
     if (bytes > this.peakBytes) this.peakBytes = bytes;
-    for (const child of this.children) child.notePeaks(nowMs);
+    return bytes;
+  }
+
+  /** Notes what is charged and how fast it grows, here and below, for `surveyed`: one walk for all limits. */
+  survey(nowMs: number): void {
+    let bytes = 0;
+    let slope = 0;
+    for (const charge of this.charges) {
+      bytes += charge.bytesAt(nowMs);
+      slope += charge.slope;
+    }
+    for (const child of this.children) {
+      child.survey(nowMs);
+      bytes += child.surveyed.bytes;
+      slope += child.surveyed.slope;
+    }
+    this.surveyed.bytes = bytes;
+    this.surveyed.slope = slope;
   }
 
   /** Does a process live in it or under it? A dying one lives. */

@@ -154,7 +154,12 @@ export class Memory {
       if (task.endsAtMs <= nowMs) this.reap(task, task.alive, nowMs);
       else task.follow(nowMs);
     }
-    for (const group of this.#limited) if (isPast(group, nowMs)) relieve(this, group, nowMs);
+    this.root.survey(nowMs);
+    for (const group of this.#limited) {
+      if (!isPast(group)) continue;
+      relieve(this, group, nowMs);
+      this.root.survey(nowMs);
+    }
     this.#nextMs = this.#next(nowMs);
   }
 

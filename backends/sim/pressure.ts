@@ -19,17 +19,16 @@ const STALL_MS = 1;
 /** Floating point leaves this much between a total and the limit it has met. */
 const SAME_BYTES = 1;
 
-/** When growth will meet the limit; never, if it does not grow. */
-export function crossingMs(group: Group, nowMs: number): number {
-  const slope = group.slope();
+/** When growth will meet the limit, by the last survey; never, if it does not grow. */
+export function crossingMs({ surveyed: { bytes, slope }, limitBytes }: Group, nowMs: number): number {
   if (slope <= 0) return Number.POSITIVE_INFINITY;
-  return nowMs + Math.max(0, group.limitBytes - group.bytesAt(nowMs)) / slope;
+  return nowMs + Math.max(0, limitBytes - bytes) / slope;
 }
 
-/** Is it over its limit, or at it and growing? */
-export function isPast(group: Group, nowMs: number): boolean {
-  const over = group.bytesAt(nowMs) - group.limitBytes;
-  return over > SAME_BYTES || (over >= -SAME_BYTES && group.slope() > 0);
+/** By the last survey, is it over its limit, or at it and growing? */
+export function isPast({ surveyed: { bytes, slope }, limitBytes }: Group): boolean {
+  const over = bytes - limitBytes;
+  return over > SAME_BYTES || (over >= -SAME_BYTES && slope > 0);
 }
 
 /** What the kernel does for a charge that does not fit: reclaim, wait for somebody who is dying anyway, or kill one. */

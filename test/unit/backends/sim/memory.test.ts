@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { GIB, KIB, MIB } from '../../../../src/host/units.ts';
 import { constant, growing, mib, ms, oomKills, pass, runningIn, simulate, startInPen, stat, usage } from './harness.ts';
@@ -143,6 +144,13 @@ describe('limits', () => {
     await pass(simulation, 1100);
     expect(await oomKills(host)).toEqual({ 'pen/large': 1 });
     expect(await runningIn(host)).toEqual(['grows', 'many']);
+  });
+
+  it("a container's own limit is met before its parent's, where both are at the same moment", async () => {
+    const simulation = simulate();
+    const host = await startInPen(simulation, { a: growing(50), b: constant(100) }, { 'pen/a': 50, pen: 150 });
+    await pass(simulation, 1100);
+    expect(await oomKills(host)).toEqual({ 'pen/a': 1 });
   });
 
   it('takes one process at a time; a container with none left has exited', async () => {
@@ -300,11 +308,11 @@ describe('death', () => {
     const simulation = simulate();
     const host = await startInPen(simulation, {
       shares: { ...constant(40), shared: true },
-      reads: { ...constant(10), cache: { bytes: mib(20), bytesPerSecond: mib(200) } },
+      reads: { ...constant(10), cache: { bytes: mib(20), bytesPerSecond: mib(200), activeShare: 0.25 } },
     });
     await pass(simulation, 1000);
     await simulation.run(() => host.containers.stop(['shares', 'reads']));
-    const left = { anonBytes: 0, shmemBytes: 40 * MIB, inactiveFileBytes: 20 * MIB, fileBytes: 60 * MIB };
+    const left = { anonBytes: 0, shmemBytes: 40 * MIB, inactiveFileBytes: 15 * MIB, fileBytes: 60 * MIB };
     expect(stat(host, 'pen')).toEqual(left);
     expect(stat(host, 'pen/shares').shmemBytes).toBe(40 * MIB);
     expect(await simulation.run(() => host.cgroups.remove(['pen/shares', 'pen/reads']))).toEqual({ applied: 2 });
@@ -346,4 +354,78 @@ describe('death', () => {
     expect(await runningIn(host)).toEqual([]);
     expect(usage(host, 'pen')).toBe(70 * MIB);
   });
+});
+
+const memoryCurve = fc.oneof(
+  fc.record({ kind: fc.constant('constant' as const), bytes: fc.integer({ min: 0, max: 300 }).map(mib) }),
+  fc.record({
+    kind: fc.constant('ramp' as const),
+    from: fc.integer({ min: 0, max: 50 }).map(mib),
+    to: fc.integer({ min: 0, max: 300 }).map(mib),
+    startMs: fc.integer({ min: 0, max: 500 }).map(ms),
+    overMs: fc.integer({ min: 0, max: 1500 }).map(ms),
+  }),
+  fc.record({
+    kind: fc.constant('sawtooth' as const),
+    low: fc.integer({ min: 0, max: 20 }).map(mib),
+    high: fc.integer({ min: 20, max: 200 }).map(mib),
+    periodMs: fc.double({ min: 1, max: 900, noNaN: true }).map(ms),
+  }),
+  fc.record({
+    kind: fc.constant('leak' as const),
+    from: fc.integer({ min: 0, max: 50 }).map(mib),
+    bytesPerSecond: fc.integer({ min: 0, max: 400 }).map(mib),
+  }),
+);
+
+const workload = fc.record(
+  {
+    memory: memoryCurve,
+    cache: fc.record({
+      bytes: fc.integer({ min: 0, max: 300 }).map(mib),
+      bytesPerSecond: fc.integer({ min: 0, max: 400 }).map(mib),
+      activeShare: fc.double({ min: 0, max: 1, noNaN: true }),
+    }),
+    processes: fc.integer({ min: 1, max: 4 }),
+    shared: fc.boolean(),
+    endsAfterMs: fc.integer({ min: 0, max: 2500 }).map(ms),
+  },
+  { requiredKeys: ['memory'] },
+);
+
+it('whatever runs: no cgroup reads past its limit, parents are the sum of their children, and reading changes nothing', async () => {
+  let killed = 0;
+  let runs = 0;
+  const property = fc.asyncProperty(
+    fc.dictionary(fc.constantFrom('a', 'b', 'c', 'd'), workload, { minKeys: 1 }),
+    fc.dictionary(fc.constantFrom('pen', 'pen/a', 'pen/b'), fc.integer({ min: 10, max: 600 })),
+    fc.constantFrom(1, 2),
+    async (workloads, limitsMib, cgroupVersion) => {
+      const limits = Object.fromEntries(
+        Object.entries(limitsMib).filter(([path]) => path === 'pen' || path.slice(4) in workloads),
+      );
+      const outcome = async (everyMs: number): Promise<unknown> => {
+        const simulation = simulate({ cgroupVersion });
+        const host = await startInPen(simulation, workloads, limits);
+        for (let atMs = 0; atMs < 3000; atMs += everyMs) {
+          await pass(simulation, everyMs);
+          for (const [path, limit] of Object.entries(limits)) {
+            expect(usage(host, path)).toBeLessThanOrEqual(limit * MIB);
+            const { anonBytes, fileBytes } = stat(host, path);
+            expect(anonBytes + fileBytes).toBeLessThanOrEqual(limit * MIB + 20 * 4096);
+          }
+          const sum = Object.keys(workloads).reduce((total, name) => total + usage(host, `pen/${name}`), 0);
+          const pen = usage(host, 'pen');
+          expect(pen === sum || (pen < sum && sum - pen < MIB * Object.keys(workloads).length)).toBe(true);
+        }
+        const kills = await oomKills(host);
+        if (Object.keys(kills).length > 0) killed++;
+        runs++;
+        return [kills, await host.containers.list(), await host.cgroups.list(), stat(host, 'pen')];
+      };
+      expect(await outcome(100)).toEqual(await outcome(3000));
+    },
+  );
+  await fc.assert(property, { numRuns: 60, seed: 4711 });
+  expect(killed / runs).toBeGreaterThan(0.05);
 });
