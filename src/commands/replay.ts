@@ -74,16 +74,19 @@ export const replayCommand: CommandModule<object, ReplayArguments> = {
         describe: 'What 1 is worth in the trace, where it does not say: 1MiB',
       })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' }),
-  handler: async (given) => {
-    try {
-      await run(given);
-    } catch (error) {
-      if (!isBadInput(error)) throw error;
-      process.stderr.write(`plimsoll replay: ${error.message}\n`);
-      process.exitCode = 2;
-    }
-  },
+  handler: (given) => refuseBadInput('replay', () => run(given)),
 };
+
+/** Does the work of a command; what it was given badly is told in one line, with exit code 2. */
+export async function refuseBadInput(command: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!isBadInput(error)) throw error;
+    process.stderr.write(`plimsoll ${command}: ${error.message}\n`);
+    process.exitCode = 2;
+  }
+}
 
 async function run(given: ReplayArguments): Promise<void> {
   const [{ policy }, asked] = [await loadPolicy(given.policy), settingsOf(given)];

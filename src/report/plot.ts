@@ -70,7 +70,7 @@ function labelOf(
   format: (value: number) => string,
 ): string {
   const here = lineRows.get(row);
-  if (here !== undefined) return here.map(({ label, value }) => `${label} ${format(value)}`).join(', ');
+  if (here !== undefined) return `${here.map(({ label }) => label).join(', ')} ${format(here[0]!.value)}`;
   if (row === 0) return format(0);
   return row === Math.floor(height / 2) ? format((row / height) * top) : '';
 }
