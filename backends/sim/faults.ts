@@ -118,6 +118,9 @@ function strikesNow(armed: Armed, nowMs: number): boolean {
   return chance >= 1 || armed.random.next() < chance;
 }
 
+/** Can there be such a fault? @throws RangeError where it names no call, or one that it cannot befall. */
+export const checkFault = (fault: Fault): void => void callsOf(fault);
+
 function callsOf({ on, do: what }: Fault): Call[] {
   const kind = 'delayMs' in what ? 'delay' : 'fail' in what ? 'fail' : 'crash';
   const named = (Object.keys(CALLS) as Call[]).filter(

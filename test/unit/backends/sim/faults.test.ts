@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Fault } from '../../../../backends/sim/faults.ts';
+import { checkFault, type Fault } from '../../../../backends/sim/faults.ts';
 import { EngineCrash, HostError } from '../../../../src/host/errors.ts';
 import type { SupervisorFactory } from '../../../../src/host/supervision.ts';
 import { MIB } from '../../../../src/host/units.ts';
@@ -85,6 +85,8 @@ describe('a fault that fails', () => {
       'a fault on "clock.sleep" cannot fail; it can delay or crash',
     );
     expect(refusal('supervisor.read', { crash: 'before' })).toThrow(RangeError);
+    expect(() => checkFault({ on: 'supervisor.kill', do: { crash: 'after' } })).toThrow('it can delay or fail');
+    expect(() => checkFault({ on: 'store.*', do: { crash: 'after' } })).not.toThrow();
   });
 });
 
