@@ -129,6 +129,13 @@ export class Group {
     return this.dyingCount > 0 || this.children.some((child) => child.isDying());
   }
 
+  /** Adds every charge of it and under it to `into`. */
+  collectCharges(into: Charge[]): Charge[] {
+    for (const charge of this.charges) into.push(charge);
+    for (const child of this.children) child.collectCharges(into);
+    return into;
+  }
+
   /** It and everything under it, parents first: the kernel's own order (css_for_each_descendant_pre). */
   *subtree(): Generator<Group> {
     yield this;

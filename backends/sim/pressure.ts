@@ -52,7 +52,7 @@ export function relieve(memory: Memory, group: Group, nowMs: number): void {
  * inactive lists first, the active ones when those are empty. False: not enough is left to take.
  */
 export function reclaim(group: Group, bytes: number, nowMs: number): boolean {
-  const charges = [...group.subtree()].flatMap((member) => member.charges);
+  const charges = group.collectCharges([]);
   for (const charge of charges) charge.settle(nowMs);
   const inactive = sum(charges, 'inactiveBytes');
   const active = sum(charges, 'activeBytes');
