@@ -1,5 +1,5 @@
 import type { Errno } from '../../src/host/errors.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../../src/host/random.ts';
 
 /** Every call that passes the chain, and what may befall it. The supervisor's own calls are named `supervisor.*`. */
 export const CALLS = {

@@ -13,7 +13,7 @@ import { type Fault, Faults } from './faults.ts';
 import { Life } from './life.ts';
 import { createMachine, type SimulatedMachine } from './machine.ts';
 import { Memory } from './memory.ts';
-import { createRandom, type Random } from './random.ts';
+import { createRandom, type Random } from '../../src/host/random.ts';
 import { createStore } from './store.ts';
 import { createSupervision } from './supervision.ts';
 

@@ -12,16 +12,16 @@ export interface Random {
 export const createRandom = (seed: number): Random => generator(seed, '');
 
 function generator(seed: number, lineage: string): Random {
-  const state = expand(seed, lineage);
+  let [a, b, c, d] = expand(seed, lineage);
   const draw = (): number => {
-    const [a, b, c, d] = state as [number, number, number, number];
     const result = Math.imul(rotate(Math.imul(b, 5), 7), 9) >>> 0;
-    state[2] = c ^ a;
-    state[3] = d ^ b;
-    state[1] = b ^ state[2];
-    state[0] = a ^ state[3];
-    state[2] ^= b << 9;
-    state[3] = rotate(state[3], 11);
+    const shifted = b << 9;
+    c ^= a;
+    d ^= b;
+    b ^= c;
+    a ^= d;
+    c ^= shifted;
+    d = rotate(d, 11);
     return result;
   };
   const next = (): number => draw() / 0x1_0000_0000;
@@ -35,15 +35,16 @@ function generator(seed: number, lineage: string): Random {
 const rotate = (value: number, by: number): number => (value << by) | (value >>> (32 - by));
 
 /** Four words from seed and lineage: FNV-1a over both, spread by splitmix32, which never yields four zeros in a row. */
-function expand(seed: number, lineage: string): Int32Array {
+function expand(seed: number, lineage: string): [number, number, number, number] {
   let hash = 0x811c9dc5;
   for (const char of `${seed}:${lineage}`) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193);
-  return Int32Array.from({ length: 4 }, () => {
+  const word = (): number => {
     hash = (hash + 0x9e3779b9) | 0;
-    let word = hash ^ (hash >>> 16);
-    word = Math.imul(word, 0x21f0aaad);
-    word ^= word >>> 15;
-    word = Math.imul(word, 0x735a2d97);
-    return word ^ (word >>> 15);
-  });
+    let mixed = hash ^ (hash >>> 16);
+    mixed = Math.imul(mixed, 0x21f0aaad);
+    mixed ^= mixed >>> 15;
+    mixed = Math.imul(mixed, 0x735a2d97);
+    return mixed ^ (mixed >>> 15);
+  };
+  return [word(), word(), word(), word()];
 }

@@ -1,10 +1,17 @@
 import type { CgroupReader, Cgroups, MemoryStat } from '../host/cgroups.ts';
 import type { Supervisor, SupervisorEvent, SupervisorFactory, SupervisorSettings } from '../host/supervision.ts';
+import { MIB } from '../host/units.ts';
 import { type Child, type Depth, isGone, newChild, openIfThere, readChild } from './children.ts';
 import type { MemoryPolicy, Snapshot, Victim } from './policy.ts';
 
 /** What a victim still holds is left out this long after its signal; 70 ms a GB is what death takes on a sane kernel. */
 const GRACE_MS = 1000;
+
+/**
+ * What a dead container's cgroup keeps of it: the kernel's own memory and each CPU's stock of 64 charged pages. Measured:
+ * 144 KiB on kernel 6.18. Nobody wants to hear of that.
+ */
+const RESIDUE_BYTES = MIB;
 
 /** Children are sampled this often, whatever the looks do. */
 const SAMPLE_EVERY_MS = 1000;
@@ -132,7 +139,7 @@ class MemorySupervisor implements Supervisor {
     for (const child of this.#children) {
       if (Number.isNaN(child.signalledAtMs)) continue;
       if (this.#settings.dry || nowMs - child.signalledAtMs < GRACE_MS) held += child.workingSetBytes;
-      else if (!child.passedOver && child.workingSetBytes > 0) {
+      else if (!child.passedOver && child.workingSetBytes > RESIDUE_BYTES) {
         child.passedOver = true;
         this.#emit({
           kind: 'passedOver',

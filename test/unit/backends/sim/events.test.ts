@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { EventQueue } from '../../../../backends/sim/events.ts';
-import { createRandom } from '../../../../backends/sim/random.ts';
+import { createRandom } from '../../../../src/host/random.ts';
 
 function drain(queue: EventQueue): void {
   for (let event = queue.take(); event !== undefined; event = queue.take()) event.run();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createRandom } from '../../../../backends/sim/random.ts';
+import { createRandom } from '../../../src/host/random.ts';
 
 const draws = (random: ReturnType<typeof createRandom>, count: number): number[] =>
   Array.from({ length: count }, () => random.next());
