@@ -1,6 +1,6 @@
 // A real process that does with memory what a curve says: the containers of a scenario on a real host. It imports
 // little and makes little garbage, because what the runtime itself uses is charged to the container.
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, ftruncateSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { type CgroupPlace, linuxCgroups } from '../../backends/linux/cgroups.ts';
 import { monotonicMs, pause } from '../../backends/linux/clock.ts';
@@ -31,6 +31,8 @@ const STRIDE_BYTES = 32 * MIB;
 const DEAD_ZONE_BYTES = 128 * 1024;
 /** The runtime's own memory varies within this; what is further off has another cause, and is not chased. */
 const CORRECTION_MAX_BYTES = 16 * MIB;
+/** Of each such block of the cache file the first part is active. */
+const ACTIVE_BLOCK_BYTES = 2 * MIB;
 const CHANNEL_FD = 3;
 
 const fromArgument = process.argv[2];
@@ -42,12 +44,12 @@ const reader = cgroups.open(order.cgroup);
 const procsFile = `${cgroups.folder(order.cgroup)}/cgroup.procs`;
 const memory = memoryPieces(workload.memory);
 const cache = cachePieces(workload.cache);
-const activeShare = workload.cache?.activeShare ?? 0;
 const piece: Piece = { value: 0, slope: 0, untilMs: 0 };
 const stat: MemoryStat = { anonBytes: 0, fileBytes: 0, inactiveFileBytes: 0, shmemBytes: 0 };
-const chunk = Buffer.alloc(256 * 1024, 1);
+const chunk = Buffer.alloc(64 * 1024, 1);
 const holding = workload.shared === true ? sharedFile() : privateMemory();
-const cacheFd = index === 0 && workload.cache !== undefined ? sparseFile(order.cacheFile, workload.cache.bytes) : -1;
+const cached =
+  index === 0 && workload.cache !== undefined ? cacheFile(order.cacheFile, workload.cache.activeShare ?? 0) : undefined;
 
 writeFileSync('/proc/self/oom_score_adj', '0');
 writeFileSync(procsFile, String(process.pid));
@@ -78,9 +80,9 @@ function live(): void {
       restMs = 0;
     } else holding.resize(wantedBytes);
 
-    if (cacheFd >= 0) {
+    if (cached !== undefined) {
       const target = pieceAt(cache, Math.max(0, ageMs), piece).value;
-      if (target > cachedBytes) cachedBytes = readOn(cachedBytes, Math.min(target, cachedBytes + STRIDE_BYTES));
+      if (target > cachedBytes) cached.readTo((cachedBytes = Math.min(target, cachedBytes + STRIDE_BYTES)));
       if (piece.slope > 0) restMs = Math.min(restMs, TICK_MS);
     }
     if (restMs > 0) pause(restMs);
@@ -113,7 +115,7 @@ function privateMemory(): Holding {
     },
     resize(bytes) {
       const from = buffer.byteLength;
-      const to = bytes - (bytes % PAGE_BYTES);
+      const to = wholePages(bytes);
       if (to === from) return;
       buffer.resize(to);
       for (let at = from; at < to; at += PAGE_BYTES) view[at] = 1;
@@ -130,7 +132,7 @@ function sharedFile(): Holding {
       return length;
     },
     resize(bytes) {
-      const to = bytes - (bytes % PAGE_BYTES);
+      const to = wholePages(bytes);
       if (to < length) ftruncateSync(fd, to);
       for (let at = length; at < to;) at += writeSync(fd, chunk, 0, Math.min(chunk.length, to - at), at);
       length = to;
@@ -138,28 +140,31 @@ function sharedFile(): Holding {
   };
 }
 
-/** A file of holes: reading it fills page cache as any file does, and takes no room on the disk. */
-function sparseFile(path: string, bytes: number): number {
+/**
+ * A file of holes: reading it fills page cache as any file does, and takes no room on the disk. It grows piece by piece
+ * just before it is read: the kernel reads ahead as far as a file goes, in folios of up to 2 MiB. What is read a second
+ * time becomes active: the first pieces of each block.
+ */
+function cacheFile(path: string, activeShare: number): { readTo(bytes: number): void } {
   const fd = openSync(path, 'w+');
-  ftruncateSync(fd, bytes);
-  return fd;
+  const activePieces = Math.round((ACTIVE_BLOCK_BYTES / chunk.length) * activeShare);
+  let length = 0;
+  return {
+    readTo(target) {
+      while (length + chunk.length <= target) {
+        ftruncateSync(fd, length + chunk.length);
+        readSync(fd, chunk, 0, chunk.length, length);
+        length += chunk.length;
+        if (length % ACTIVE_BLOCK_BYTES !== 0) continue;
+        for (let piece = 0; piece < activePieces; piece++)
+          readSync(fd, chunk, 0, chunk.length, length - ACTIVE_BLOCK_BYTES + piece * chunk.length);
+      }
+    },
+  };
 }
 
-/** Reads the cache file on from one position to another, and the active share of that once more. */
-function readOn(from: number, to: number): number {
-  const until = Math.min(to, fstatSync(cacheFd).size);
-  readRange(from, until);
-  // A page becomes active when it is read again after its neighbours.
-  if (activeShare > 0) readRange(until - (until - from) * activeShare, until);
-  return until;
-}
-
-function readRange(from: number, to: number): void {
-  for (let at = Math.floor(from); at < to;) {
-    const got = readSync(cacheFd, chunk, 0, Math.min(chunk.length, Math.ceil(to - at)), at);
-    if (got === 0) return;
-    at += got;
-  }
+function wholePages(bytes: number): number {
+  return bytes - (bytes % PAGE_BYTES);
 }
 
 function waitForGo(): number {
