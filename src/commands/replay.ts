@@ -2,15 +2,19 @@ import { createHash } from 'node:crypto';
 import type { CommandModule } from 'yargs';
 import { formatBytes, formatMilliseconds, parseBytes, parseMilliseconds, UnitError } from '../host/units.ts';
 import { MemoryError } from '../memory/line.ts';
+import { policyNames } from '../memory/policies.ts';
+import { ScenarioError } from '../scenario/errors.ts';
 import { TraceError } from '../traces/errors.ts';
-import type { Trace } from '../traces/trace.ts';
+import type { RecordedRun, Trace } from '../traces/trace.ts';
 import { ReplayError } from '../tuning/errors.ts';
 import { place, type Placement } from '../tuning/placement.ts';
 import { replay, type ReplayResult } from '../tuning/replay.ts';
 import { REQUEST_RULES, type RequestRule } from '../tuning/requests.ts';
 import { readCommit } from './commit.ts';
+import { documentOf as documentOfRun, textOf as textOfRun } from './output.ts';
 import { loadPolicy, PolicyError } from './policy.ts';
 import { progressOnStderr } from './progress.ts';
+import { rerun } from './rerun.ts';
 import { readTraceAt } from './traces.ts';
 
 /** Kills that the text lists; --json lists all. */
@@ -18,7 +22,7 @@ const LISTED = 12;
 
 interface ReplayArguments {
   source: string[];
-  policy: string;
+  policy?: string | undefined;
   'hard-limit'?: string | undefined;
   request?: RequestRule | undefined;
   machines?: number | undefined;
@@ -43,9 +47,8 @@ export const replayCommand: CommandModule<object, ReplayArguments> = {
       })
       .option('policy', {
         type: 'string',
-        default: 'gaia',
         requiresArg: true,
-        describe: 'Name of a policy, or ./mine.ts',
+        describe: 'Name of a policy, or ./mine.ts; else as recorded, or gaia',
       })
       .option('hard-limit', {
         type: 'string',
@@ -89,17 +92,49 @@ export async function refuseBadInput(command: string, work: () => Promise<void>)
 }
 
 async function run(given: ReplayArguments): Promise<void> {
-  const [{ policy }, asked] = [await loadPolicy(given.policy), settingsOf(given)];
+  const asked = settingsOf(given);
+  const own = given.policy === undefined ? undefined : await loadPolicy(given.policy);
   const progress = progressOnStderr();
   const trace = await readTraceAt(given.source, {
     ...(given.unit !== undefined && { unitBytes: parseBytes(given.unit) }),
     onProgress: ({ file, readBytes }) => progress.say(() => `reading ${file}: ${formatBytes(readBytes)}`),
   });
   progress.end();
+  if (trace.recorded?.scenario !== undefined) {
+    await runAgain(trace.recorded, given);
+    return;
+  }
+  const { policy } = own ?? (await loadPolicy(recordedPolicy(trace)));
   const placement = place(trace, asked);
   const result = replay(placement, policy);
   process.stdout.write(given.json ? `${JSON.stringify(await documentOf(trace, result))}\n` : textOf(placement, result));
 }
+
+/** A recording of a real run is replayed under the policy it was made with, where that is one of the shipped. */
+const recordedPolicy = ({ recorded }: Trace): string =>
+  recorded !== null && policyNames.includes(recorded.policy) ? recorded.policy : policyNames[0]!;
+
+/** A simulated recording holds its scenario: it is not looked at but run again. */
+async function runAgain(recorded: RecordedRun, given: ReplayArguments): Promise<void> {
+  const idle = ONLY_FOR_USAGE.find((option) => given[option] !== undefined);
+  if (idle !== undefined)
+    throw new ReplayError(`--${idle} does not apply to a simulated recording, which is run again as its scenario says`);
+  const [file] = given.source as [string];
+  const { why, result, digest } = await rerun(recorded, file, given.policy);
+  process.stdout.write(
+    given.json
+      ? `${JSON.stringify(documentOfRun(result, digest))}\n`
+      : textOfRun(
+          why,
+          result,
+          digest,
+          `plimsoll replay ${file}${given.policy === undefined ? '' : ` --policy ${given.policy}`}`,
+        ),
+  );
+  if (!result.held) process.exitCode = 1;
+}
+
+const ONLY_FOR_USAGE = ['hard-limit', 'request', 'machines', 'kill-at', 'stop-at', 'look-every', 'unit'] as const;
 
 function settingsOf(given: ReplayArguments) {
   return {
@@ -172,4 +207,4 @@ export function textOf({ trace, machines }: Placement, { kills, summary }: Repla
 }
 
 const isBadInput = (error: unknown): error is Error =>
-  [TraceError, ReplayError, MemoryError, UnitError, PolicyError].some((kind) => error instanceof kind);
+  [TraceError, ReplayError, ScenarioError, MemoryError, UnitError, PolicyError].some((kind) => error instanceof kind);

@@ -22,6 +22,7 @@ const LINES = {
     scenario: z.unknown().optional(),
   }),
   start: z.object({ ...on, container: z.string(), requestBytes: size }),
+  request: z.object({ ...on, container: z.string(), requestBytes: size }),
   sample: z.object({ ...on, workingSetBytes: z.record(z.string(), size) }),
   decision: z.object({
     ...on,
@@ -142,6 +143,12 @@ export class RecordingReader {
         one.requestBytes = requestBytes;
         if (one.state === 'killed') this.#gap(one, seen.atMs);
         one.state = 'running';
+        break;
+      }
+      case 'request': {
+        const { container, requestBytes } = parsed.data as z.infer<typeof LINES.request>;
+        // A trace holds one request for each: the last that was asked for.
+        this.#container(host, container).requestBytes = requestBytes;
         break;
       }
       case 'sample': {
