@@ -79,18 +79,23 @@ async function emptyCgroups(cgroups: LinuxCgroups): Promise<void> {
   }
 }
 
+/** The marks of all runs that are on this machine, in order, and whether their owners live. */
+export function runsHere(cgroupMount?: string): { readonly mark: string; readonly isAlive: boolean }[] {
+  const layout = requireLayout(cgroupMount);
+  const marks = new Set([...mountsOf(layout), runsFolder(), SHARED_MEMORY, tmpdir()].flatMap(namesIn));
+  return [...marks].sort().flatMap((mark) => {
+    const owner = ownerOf(mark);
+    return owner === null ? [] : [{ mark, isAlive: isAlive(owner) }];
+  });
+}
+
 /**
  * Removes what dead runs left: every mark whose owner does not live. A living owner's is never touched.
  * Returns the marks that were removed.
  */
 export async function sweepDeadRuns(cgroupMount?: string): Promise<readonly string[]> {
-  const layout = requireLayout(cgroupMount);
-  const marks = new Set([...mountsOf(layout), runsFolder(), SHARED_MEMORY, tmpdir()].flatMap(namesIn));
-  const dead = [...marks].filter((mark) => {
-    const owner = ownerOf(mark);
-    return owner !== null && !isAlive(owner);
-  });
-  for (const mark of dead.sort())
+  const dead = runsHere(cgroupMount).flatMap((run) => (run.isAlive ? [] : [run.mark]));
+  for (const mark of dead)
     await removeRun(
       linuxCgroups({ root: mark, ...(cgroupMount === undefined ? {} : { cgroupMount }) }),
       foldersOf(mark),

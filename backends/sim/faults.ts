@@ -121,8 +121,7 @@ function strikesNow(armed: Armed, nowMs: number): boolean {
 /** Can there be such a fault? @throws RangeError where it names no call, or one that it cannot befall. */
 export const checkFault = (fault: Fault): void => void callsOf(fault);
 
-/** The calls that a fault may befall. @throws RangeError where there are none. */
-export function callsOf({ on, do: what }: Fault): Call[] {
+function callsOf({ on, do: what }: Fault): Call[] {
   const kind = 'delayMs' in what ? 'delay' : 'fail' in what ? 'fail' : 'crash';
   const named = (Object.keys(CALLS) as Call[]).filter(
     (call) => call === on || (on.endsWith('.*') && call.startsWith(on.slice(0, -1))),

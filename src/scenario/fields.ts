@@ -18,7 +18,7 @@ export const strict = <Shape extends z.ZodRawShape>(shape: Shape): z.ZodObject<S
   });
 
 /** A value that is read by `parse`, whose error becomes the problem. */
-const parsed = <T>(parse: (written: unknown) => T): z.ZodType<T> =>
+const parsed = <T>(parse: (written: unknown) => T) =>
   z.unknown().transform((written, context): T => {
     try {
       return parse(written);
@@ -27,7 +27,7 @@ const parsed = <T>(parse: (written: unknown) => T): z.ZodType<T> =>
       context.addIssue({ code: 'custom', message: error.message });
       return z.NEVER;
     }
-  }) as unknown as z.ZodType<T>;
+  });
 
 /** `512Mi` */
 export const size = parsed((written): Bytes => {
@@ -90,7 +90,7 @@ export function kindOf(value: unknown): string {
   if (value === null) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a map';
-  return typeof value === 'string' ? `"${value.slice(0, 40)}"` : String(value);
+  return typeof value === 'string' ? `"${value.slice(0, 40)}"` : String(value as number | boolean);
 }
 
 const isNegative = (written: unknown): boolean =>

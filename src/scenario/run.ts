@@ -24,7 +24,7 @@ export interface ScenarioBackend {
 }
 
 /** What of an engine a run needs. */
-export type ScenarioEngine = Pick<Engine, 'ask' | 'recover' | 'tick' | 'watch'>;
+export type ScenarioEngine = Pick<Engine, 'ask' | 'planFor' | 'recover' | 'tick' | 'watch'>;
 
 /** Makes the engine of a host; observations count from `zeroMs` of its clock. */
 export type EngineFactory = (

@@ -107,6 +107,7 @@ export type ScenarioWritten = z.infer<typeof scenarioSchema>;
 
 /** What zod has to say, said for people; undefined leaves it as zod says it. */
 export function inWords(issue: z.core.$ZodRawIssue): string | undefined {
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check -- the rest is well said by zod, or by the schema itself
   switch (issue.code) {
     case 'invalid_type':
       return issue.input === undefined

@@ -1,0 +1,218 @@
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { totalmem } from 'node:os';
+import { dirname, resolve } from 'node:path';
+import type { CommandModule } from 'yargs';
+import { checkFault } from '../../backends/sim/faults.ts';
+import type { Observation } from '../engine/observation.ts';
+import type { PolicyReference } from '../host/supervision.ts';
+import { formatMilliseconds } from '../host/units.ts';
+import { resolveLine } from '../memory/line.ts';
+import { policyNames } from '../memory/policies.ts';
+import type { MemoryPolicy } from '../memory/policy.ts';
+import { ScenarioError } from '../scenario/errors.ts';
+import { readScenario } from '../scenario/load.ts';
+import { policiesOf, withPolicies } from '../scenario/policy.ts';
+import { runScenario } from '../scenario/run.ts';
+import { type BackendName, BACKENDS, type Rules, type Scenario } from '../scenario/scenario.ts';
+import type { FindPolicy, OpenBackend } from './backend/backend.ts';
+import { openLinux } from './backend/linux.ts';
+import { openSim } from './backend/sim.ts';
+import { readCommit } from './commit.ts';
+import { printPlan } from './dry-run.ts';
+import { EXIT, UsageError } from './errors.ts';
+import { documentOf, textOf } from './output.ts';
+import { loadPolicy } from './policy.ts';
+import { progressOnStderr } from './progress.ts';
+
+interface RunArguments {
+  scenario: string;
+  backend: BackendName;
+  seed?: string | undefined;
+  policy?: string | undefined;
+  record?: string | undefined;
+  'dry-run': boolean;
+  json: boolean;
+}
+
+/** `plimsoll run SCENARIO`: runs a scenario file on simulated or real machines and judges what it expected. */
+export const runCommand: CommandModule<object, RunArguments> = {
+  command: 'run <scenario>',
+  describe: 'Run a scenario file on simulated machines, or on this one',
+  builder: (yargs) =>
+    yargs
+      .positional('scenario', {
+        type: 'string',
+        demandOption: true,
+        describe: 'A scenario file, scenarios/memory/seed-rule.yaml',
+      })
+      .option('backend', {
+        choices: BACKENDS,
+        default: 'sim' as const,
+        requiresArg: true,
+        describe: 'Simulated machines, or this one with real cgroups and processes (takes root)',
+      })
+      .option('seed', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Whole number that chance is drawn from; else as the file says',
+      })
+      .option('policy', {
+        type: 'string',
+        requiresArg: true,
+        describe: 'Name of a policy, or ./mine.ts, in place of those in the file',
+      })
+      .option('record', { type: 'string', requiresArg: true, describe: 'Write the recording of the run to this file' })
+      .option('dry-run', {
+        type: 'boolean',
+        default: false,
+        describe: 'Change nothing; print the commands that would set it up',
+      })
+      .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' })
+      .example('$0 run scenarios/memory/seed-rule.yaml', 'the rule of the hard limit, step by step')
+      .example('sudo $0 run scenarios/memory/leak.yaml --backend linux', 'the same on real cgroups'),
+  handler: async (given) => {
+    process.exitCode = await run(given);
+  },
+};
+
+async function run(given: RunArguments): Promise<number> {
+  const { scenario, policies } = await prepare(given);
+  if (given['dry-run']) {
+    process.stdout.write(await printPlan(scenario, policies));
+    return EXIT.held;
+  }
+  if (!scenario.backends.includes(given.backend))
+    throw new UsageError(
+      `${given.scenario} is not for ${given.backend}: run it with --backend ${scenario.backends.join(' or ')}`,
+    );
+
+  const recording = given.record === undefined ? undefined : openRecording(given.record);
+  const progress = progressOnStderr();
+  const digest = createHash('sha256');
+  const interruption = new AbortController();
+  const interrupt = (): void => interruption.abort();
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  let opened: OpenBackend | undefined;
+  try {
+    opened = given.backend === 'sim' ? openSim(scenario, policies) : await openLinux(scenario, policies);
+    const result = await runScenario(scenario, opened.backend, {
+      engineFor: opened.engineFor,
+      commit: await readCommit(),
+      record: (line) => {
+        digest.update(line);
+        recording?.write(line);
+      },
+      observe: ({ atMs }: Observation) =>
+        progress.say(() => `${given.scenario}: ${formatMilliseconds(atMs)} of ${formatMilliseconds(scenario.endMs)}`),
+      signal: interruption.signal,
+    });
+    progress.end();
+    const hash = digest.digest('hex');
+    const again = reproduce(given, scenario);
+    process.stdout.write(
+      given.json ? `${JSON.stringify(documentOf(result, hash))}\n` : textOf(scenario.why, result, hash, again),
+    );
+    if (given.json && !result.held) process.stderr.write(`plimsoll: ${given.scenario}: not held; again: ${again}\n`);
+    return result.held ? EXIT.held : EXIT.failed;
+  } finally {
+    progress.end();
+    recording?.close();
+    await opened?.close();
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
+}
+
+/** Reads the scenario, loads its policies, and puts in place what the command line says. */
+async function prepare(given: RunArguments): Promise<{ scenario: Scenario; policies: FindPolicy }> {
+  const seed = given.seed === undefined ? undefined : seedOf(given.seed);
+  const read = readScenario(readText(given.scenario), given.scenario, rulesFor(given.backend, given['dry-run']));
+  const from = dirname(given.scenario);
+  const loaded = new Map<string, { policy: MemoryPolicy; reference: PolicyReference }>();
+  const load = async (nameOrPath: string) => {
+    const found = await loadPolicy(nameOrPath);
+    loaded.set(keyOf(found.reference), found);
+    return found.reference;
+  };
+  const found = new Map<string, PolicyReference>();
+  if (given.policy === undefined) {
+    for (const policy of policiesOf(read))
+      found.set(keyOf(policy), await load(policy.file === undefined ? policy.name : resolve(from, policy.file)));
+  }
+  const instead = given.policy === undefined ? undefined : await load(given.policy);
+  const scenario = withPolicies(read, (policy) => instead ?? found.get(keyOf(policy))!);
+  return {
+    scenario: seed === undefined ? scenario : { ...scenario, seed },
+    policies: (reference) => loaded.get(keyOf(reference))!.policy,
+  };
+}
+
+const keyOf = ({ name, file }: PolicyReference): string => file ?? name;
+
+/** What a scenario is checked by: the product's own parts, and on the real machine its RAM. */
+export const rulesFor = (backend: BackendName, dryRun = false): Rules => ({
+  policies: policyNames,
+  resolveLine,
+  checkFault,
+  ...(backend === 'linux' && !dryRun && { machineRamBytes: totalmem() }),
+});
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const what =
+      code === 'ENOENT'
+        ? 'there is no such file'
+        : code === 'EISDIR'
+          ? 'it is a folder: name a scenario file in it'
+          : message;
+    throw new ScenarioError(file, [{ message: what }], { cause });
+  }
+}
+
+function seedOf(text: string): number {
+  const seed = Number(text);
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(seed))
+    throw new UsageError(`--seed ${text}: not a whole number, 0 or more; write --seed 7`);
+  return seed;
+}
+
+interface OpenRecording {
+  write(line: string): void;
+  close(): void;
+}
+
+/** Lines are written in pieces of this size. */
+const PIECE_CHARACTERS = 64 * 1024;
+
+function openRecording(file: string): OpenRecording {
+  let descriptor: number;
+  try {
+    descriptor = openSync(file, 'w');
+  } catch (cause) {
+    throw new UsageError(`--record ${file}: it cannot be written: ${(cause as Error).message}`, { cause });
+  }
+  let waiting = '';
+  const flush = (): void => {
+    writeSync(descriptor, waiting);
+    waiting = '';
+  };
+  return {
+    write(line) {
+      waiting += line;
+      if (waiting.length > PIECE_CHARACTERS) flush();
+    },
+    close() {
+      flush();
+      closeSync(descriptor);
+    },
+  };
+}
+
+/** The line that runs the same again. */
+function reproduce({ policy, backend, scenario: file }: RunArguments, { seed }: Scenario): string {
+  const own = policy === undefined ? '' : ` --policy ${policy}`;
+  return `plimsoll run ${file} --seed ${seed} --backend ${backend}${own}`;
+}
