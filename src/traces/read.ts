@@ -72,7 +72,7 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
         take = long.file(file.name, stem, plain, samples, unitBytes);
       } else if (attributes && usageColumn(plain) === undefined)
         take = tables.table(file.name, stem, plain, attributes, unitBytes);
-      else if (time && plain.length > 1 && looksWide(plain)) {
+      else if (time && plain.length > 1 && usageColumn(plain) === undefined && looksWide(plain)) {
         if (Number.isNaN(time.unitMs))
           throw new TraceError(
             file.name,
