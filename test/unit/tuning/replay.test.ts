@@ -1,0 +1,140 @@
+import { describe, expect, test } from 'vitest';
+import type { Bytes } from '../../../src/host/units.ts';
+import { MIB } from '../../../src/host/units.ts';
+import { policyByName, policyNames } from '../../../src/memory/policies.ts';
+import type { MemoryPolicy } from '../../../src/memory/policy.ts';
+import { readTrace } from '../../../src/traces/read.ts';
+import type { Trace } from '../../../src/traces/trace.ts';
+import { place, type PlacementAsked } from '../../../src/tuning/placement.ts';
+import { replay } from '../../../src/tuning/replay.ts';
+import { percentiles } from '../../../src/tuning/requests.ts';
+
+const wide = (text: string): Promise<Trace> =>
+  readTrace([{ name: 'x_mib.csv', chunks: [new TextEncoder().encode(text)] }]);
+const under = (trace: Trace, policy: string | MemoryPolicy, asked: PlacementAsked = {}) =>
+  replay(
+    place(trace, { hardLimitBytes: (100 * MIB) as Bytes, request: 'p50', ...asked }),
+    typeof policy === 'string' ? policyByName(policy)! : policy,
+  );
+
+/** The total rises from 60 to 160 MiB within 100 s, 1 MiB a second. Requests (p50 of two samples) are 30, 20 and 10. */
+const rising = 't_s,a,b,c\n0,30,20,10\n100,30,70,60\n';
+
+describe('the closed loop', () => {
+  test('gaia kills the one furthest over at the first look past killAt, until stopAt', async () => {
+    const { kills, summary } = under(await wide(rising), 'gaia');
+    // Past 105 MiB from 45.0 s on; b and c are over by the same, and b is the larger.
+    expect(kills).toEqual([
+      {
+        atMs: 45_100,
+        container: 'b',
+        overBytes: Math.round((20 + 45.1 / 2) * MIB) - 20 * MIB,
+        reason: expect.stringContaining('past killAt 105 MiB'),
+        by: 'supervisor',
+        machine: '0',
+      },
+    ]);
+    expect(summary).toMatchObject({
+      policy: 'gaia',
+      containers: 3,
+      samples: 6,
+      machines: 1,
+      kills: 1,
+      killsBySupervisor: 1,
+      killsByKernel: 0,
+      killsWithinRequest: 0,
+      spanMs: 100_000,
+      overCommit: 0.6,
+      machineTimeOverHardLimitMs: 5099,
+    });
+  });
+
+  test('a supervisor that looks too seldom leaves it to the kernel, which takes the largest at the ceiling', async () => {
+    const { kills } = under(await wide(rising), 'gaia', { lookEveryMs: 60_000 as never });
+    expect(kills.map(({ atMs, container, by }) => [atMs, container, by])).toEqual([[50_001, 'b', 'kernel']]);
+  });
+
+  test('hard-limit kills each as it passes its own request', async () => {
+    const { kills, summary } = under(await wide(rising), 'hard-limit');
+    expect(kills.map(({ container, by, atMs }) => [container, by, atMs])).toEqual([
+      ['b', 'kernel', 1],
+      ['c', 'kernel', 1],
+    ]);
+    expect(summary.peakTotalBytes).toBe(60 * MIB);
+  });
+
+  test('a container that is off holds nothing; one that died stays dead', async () => {
+    const { kills } = under(await wide('t_s,a,b\n0,30,20\n10,30,120\n20,,20\n30,30,\n40,30,\n50,30,120\n'), 'gaia');
+    expect(kills.map(({ container }) => container)).toEqual(['b']);
+  });
+
+  test('machines are replayed apart', async () => {
+    const trace = await wide(rising);
+    const { summary } = under(trace, 'gaia', { machines: 3 });
+    expect(summary).toMatchObject({ machines: 3, kills: 0, peakTotalBytes: 70 * MIB, samples: 6 });
+  });
+
+  test('the same replay twice is the same', async () => {
+    const placement = place(await wide(rising), { hardLimitBytes: (100 * MIB) as Bytes, request: 'p50' });
+    for (const name of policyNames)
+      expect(replay(placement, policyByName(name)!)).toEqual(replay(placement, policyByName(name)!));
+  });
+});
+
+describe('what cannot be replayed', () => {
+  const policy: MemoryPolicy = {
+    name: 'mine',
+    about: '',
+    needs: [],
+    limits: (requestBytes) => ({ parentBytes: null, childBytes: requestBytes.map(() => null) }),
+  };
+  test.each([
+    [
+      { ...policy, needs: ['pressure'] as const },
+      'policy mine decides by pressure, which a recorded trace does not hold',
+    ],
+    [
+      { ...policy, decide: () => [{ index: 7, reason: '' }] },
+      'policy mine named container 7, which is not there to be killed',
+    ],
+    [
+      {
+        ...policy,
+        decide: () => {
+          throw new Error('oops');
+        },
+      },
+      'policy mine failed: oops',
+    ],
+  ])('a policy that asks the impossible', async (bad, message) => {
+    const trace = await wide(rising);
+    expect(() => under(trace, bad)).toThrow(message);
+  });
+
+  test('requests as recorded, where there are none; too many machines', async () => {
+    const trace = await wide(rising);
+    expect(() => place(trace, { request: 'recorded' })).toThrow('3 of 3 containers have no recorded request');
+    expect(() => place(trace, { machines: 4 })).toThrow('3 containers, too few for 4 machines');
+    expect(() => place(trace, { machines: 0.5 })).toThrow('0.5 machines cannot be');
+  });
+});
+
+describe('requests', () => {
+  test('are nearest-rank percentiles of what the container itself used', async () => {
+    const rows = Array.from({ length: 200 }, (_, at) => `${at},${(at * 77) % 200},5`);
+    const trace = await wide(`t_s,a,b\n${rows.join('\n')}\n`);
+    const of = (share: number): number[] => [...percentiles(trace, share)].map((value) => value / MIB);
+    expect([of(0.5), of(0.9), of(0.99), of(1)]).toEqual([
+      [99, 5],
+      [179, 5],
+      [197, 5],
+      [199, 5],
+    ]);
+  });
+
+  test('add up over those alive at one time: that is the hard limit where nobody gives one', async () => {
+    const placement = place(await wide('t_s,a,b,c\n0,10,,\n1,10,20,\n2,,20,30\n3,,,30\n'), {});
+    expect(placement.machines[0]!.requestPeakBytes).toBe(50 * MIB);
+    expect(placement.machines[0]!.line.hardLimitBytes).toBe(50 * MIB);
+  });
+});
