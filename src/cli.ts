@@ -1,24 +1,25 @@
 import { readFileSync } from 'node:fs';
-import yargs, { type Argv } from 'yargs';
+import yargs, { type CommandModule } from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { compareCommand } from './commands/compare.ts';
 import { doctorCommand } from './commands/doctor.ts';
-import { fail, UsageError } from './commands/errors.ts';
+import { fail } from './commands/errors.ts';
 import { replayCommand } from './commands/replay.ts';
 import { runCommand } from './commands/run.ts';
-import { hint, nearest } from './scenario/nearest.ts';
+import { usageError } from './commands/usage.ts';
 
-const COMMANDS = ['run', 'replay', 'compare', 'doctor'];
+const COMMANDS = [runCommand, replayCommand, compareCommand, doctorCommand] as CommandModule[];
 
 const WIDTH_MAX = 110;
 
-const cli = yargs(hideBin(process.argv))
+const words = hideBin(process.argv);
+/** What yargs found wrong with the words, before any command ran. */
+let misuse: string | undefined;
+
+const cli = yargs(words)
   .scriptName('plimsoll')
   .usage('$0 COMMAND\n\nHow far a container host may be loaded: tried on simulated machines, run on real ones.')
-  .command(runCommand)
-  .command(replayCommand)
-  .command(compareCommand)
-  .command(doctorCommand)
+  .command(COMMANDS)
   .demandCommand(1, 'name a command')
   .strict()
   .parserConfiguration({ 'duplicate-arguments-array': false })
@@ -27,14 +28,16 @@ const cli = yargs(hideBin(process.argv))
   .epilogue(
     'Exit codes: 0 all held, 1 an expectation or invariant failed, 2 bad input or usage, 3 the host lacks something.',
   )
-  .fail((message, error, at) => {
-    throw error ?? new UsageError(sayUsage(message, at));
+  .fail((message, error) => {
+    const fromYargs = !(error as unknown) || error.name === 'YError';
+    if (fromYargs) misuse = message || error.message;
+    throw fromYargs ? new Error(misuse) : error;
   });
 
 try {
   await cli.wrap(Math.min(WIDTH_MAX, cli.terminalWidth())).parseAsync();
 } catch (error) {
-  fail(error);
+  fail(misuse === undefined ? error : await usageError(misuse, words, COMMANDS));
 }
 
 function version(): string {
@@ -49,30 +52,3 @@ function version(): string {
   }
   return 'unknown';
 }
-
-/** What yargs found wrong, in one line, with the nearest name where one was misspelt. */
-function sayUsage(message: string, at: Argv): string {
-  const unknown = /^Unknown (argument|command)s?: (.*)$/m.exec(message);
-  if (unknown === null) return `${oneLine(message)}; see plimsoll --help`;
-  const written = unknown[2]!.split(', ')[0]!;
-  const words = process.argv.slice(2);
-  const isOption = words.some(
-    (word) => word === `--${written}` || word.startsWith(`--${written}=`) || word === `-${written}`,
-  );
-  const command = COMMANDS.find((name) => words.includes(name));
-  if (isOption) {
-    const known = optionsOf(at);
-    const near = nearest(written, known);
-    return `unknown option --${written}: ${near === undefined ? hint(written, known) : `did you mean --${near}?`}`;
-  }
-  if (command === undefined) return `unknown command "${written}": ${hint(written, COMMANDS)}`;
-  return `${command} does not take "${written}"; see plimsoll ${command} --help`;
-}
-
-/** The long options of the command that was being parsed. yargs has them, but its types do not say so. */
-function optionsOf(at: Argv): string[] {
-  const { key } = (at as unknown as { getOptions(): { key: Record<string, unknown> } }).getOptions();
-  return Object.keys(key).filter((name) => name.length > 1 && !/[A-Z]/.test(name));
-}
-
-const oneLine = (text: string): string => text.replaceAll(/\s+/g, ' ').trim();

@@ -85,11 +85,12 @@ async function aboutRuns(mend: boolean): Promise<Finding[]> {
       message: 'left by a run whose process is dead; removed',
       remedy: '',
     })),
-    ...(
-      await Promise.all(runsHere().map((run) => (run.isAlive ? aboutLivingRun(run.mark) : [leftover(run.mark)])))
-    ).flat(),
+    ...(await Promise.all(runsHere().map(aboutRun))).flat(),
   ];
 }
+
+const aboutRun = async ({ mark, isAlive }: { mark: string; isAlive: boolean }): Promise<Finding[]> =>
+  isAlive ? aboutLivingRun(mark) : [leftover(mark)];
 
 const leftover = (mark: string): Finding => ({
   severity: 'error',

@@ -90,7 +90,8 @@ export function kindOf(value: unknown): string {
   if (value === null) return 'nothing';
   if (Array.isArray(value)) return 'a list';
   if (typeof value === 'object') return 'a map';
-  return typeof value === 'string' ? `"${value.slice(0, 40)}"` : String(value as number | boolean);
+  if (typeof value === 'string') return `"${value.slice(0, 40)}"`;
+  return typeof value === 'number' || typeof value === 'boolean' ? String(value) : typeof value;
 }
 
 const isNegative = (written: unknown): boolean =>
