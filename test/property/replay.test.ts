@@ -78,10 +78,24 @@ const gridText = fc
 /** A row a sample, each at a moment of its own. */
 const stampText = fc
   .record({
-    series: fc.array(fc.array(fc.tuple(fc.integer({ min: 1, max: 60 }), cell), { minLength: 1, maxLength: 7 }), {
-      minLength: 1,
-      maxLength: 6,
-    }),
+    // Long enough that windows of some samples each are several, and now and then one sample spans many.
+    series: fc.array(
+      fc.array(
+        fc.tuple(
+          fc.oneof(
+            { weight: 5, arbitrary: fc.integer({ min: 1, max: 6 }) },
+            fc.nat(80).map((more) => more + 1),
+          ),
+          cell,
+        ),
+        {
+          minLength: 1,
+          maxLength: 30,
+          size: 'max',
+        },
+      ),
+      { minLength: 1, maxLength: 6 },
+    ),
     twins,
   })
   .map(({ series, twins }) => {
