@@ -90,7 +90,7 @@ export default class PlainReporter implements Reporter {
 export function reproduction(message: string, file: string, title: string): string | null {
   const found = /\{ seed: (?<seed>-?\d+), path: "(?<path>[\d:]+)"/.exec(message)?.groups;
   if (found === undefined) return null;
-  const words = title.replaceAll(' > ', ' ').replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  const words = title.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
   return `PLIMSOLL_SEED=${found.seed} PLIMSOLL_PATH=${found.path} npx vitest run ${file} -t ${quoted(words)}`;
 }
 
