@@ -268,7 +268,7 @@ class Checker {
     const ends = timeline.flatMap((entry, index) => (entry.do === 'end' ? [{ atMs: entry.at, index }] : []));
     const [end, another] = ends;
     if (end === undefined) {
-      this.#problem(['timeline'], 'it has no end: write { at: 10s, do: end }');
+      this.#problem(['timeline'], 'the timeline has no end: write { at: 10s, do: end }');
       return 0 as Milliseconds;
     }
     if (another !== undefined) this.#problem(['timeline', another.index], 'it ends twice: keep one end');

@@ -131,14 +131,16 @@ async function runOn(
 
   try {
     await Promise.all(hosts.map((host) => host.begin()));
+    // The timeline counts from here: on a real host its containers' first processes take their time to start.
+    const beginMs = clock.monotonicMs();
     for (const { atMs, action } of scenario.timeline) {
-      await until(clock, zeroMs + atMs, signal);
+      await until(clock, beginMs + atMs, signal);
       const host = 'host' in action ? action.host : ofContainer.get(action.container)!.host;
       await ofName.get(host)!.act(action, ofContainer);
     }
-    await until(clock, zeroMs + scenario.endMs, signal);
+    await until(clock, beginMs + scenario.endMs, signal);
     await Promise.all(hosts.map((host) => host.settle()));
-    observe({ kind: 'end', atMs: scenario.endMs });
+    observe({ kind: 'end', atMs: sinceMs(zeroMs, clock) });
   } finally {
     // What follows belongs to clearing up, not to the scenario.
     open = false;
@@ -151,6 +153,9 @@ async function until(clock: Clock, atMs: number, signal: AbortSignal | undefined
   if (delayMs > 0) await clock.sleep(delayMs, signal);
   if (signal?.aborted === true) throw new Interrupted('the run was interrupted');
 }
+
+/** Microseconds are as fine as a recording needs. */
+const sinceMs = (zeroMs: number, clock: Clock): number => Math.round((clock.monotonicMs() - zeroMs) * 1000) / 1000;
 
 const asked = ({ name, requestBytes, priority, workload }: ScenarioContainer): Desired['containers'][number] => ({
   name,
@@ -265,8 +270,12 @@ class HostRun {
   async #takeOver(afterMs: number): Promise<ScenarioEngine> {
     const { sink, zeroMs } = this.#options;
     await this.#backend.crash(this.name);
-    const atMs = Math.round((this.#backend.clock.monotonicMs() - zeroMs) * 1000) / 1000;
-    sink({ kind: 'note', atMs, about: 'crash', message: `the engine crashed; another takes over after ${afterMs} ms` });
+    sink({
+      kind: 'note',
+      atMs: sinceMs(zeroMs, this.#backend.clock),
+      about: 'crash',
+      message: `the engine crashed; another takes over after ${afterMs} ms`,
+    });
     await this.#backend.clock.sleep(afterMs);
     const engine = await this.#connect();
     for (;;) {
