@@ -1,0 +1,96 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { CommandModule } from 'yargs';
+import * as z from 'zod';
+import { openLinuxHost } from '../../backends/linux/host.ts';
+import { runMark } from '../../backends/linux/owner.ts';
+import { sweepDeadRuns } from '../../backends/linux/runs.ts';
+import { memoryBench } from '../../bench/memory.ts';
+import { replayBench } from '../../bench/replay.ts';
+import type { BenchResult } from '../../bench/result.ts';
+import { ENTRIES } from './backend/linux.ts';
+import { readCommit } from './commit.ts';
+import { EXIT, UsageError } from './errors.ts';
+
+type Progress = (what: string) => void;
+
+interface BenchRun {
+  readonly environment: object;
+  readonly results: readonly BenchResult[];
+}
+
+/** What can be measured, by name. */
+const BENCHES: Readonly<Record<string, (runs: number, onProgress: Progress) => Promise<BenchRun>>> = {
+  memory: async (runs, onProgress) => {
+    await sweepDeadRuns();
+    return await memoryBench({
+      runs,
+      onProgress,
+      root: runMark('bench'),
+      open: (root) => openLinuxHost({ name: 'bench', root, entries: ENTRIES, store: NO_STORE }),
+    });
+  },
+  replay: (runs, onProgress) => replayBench({ runs, onProgress, tracesFolder: process.env['PLIMSOLL_TRACES'] }),
+};
+
+/** A bench asks nothing that would have to be remembered. */
+const NO_STORE = {
+  read: () => Promise.resolve([]),
+  commit: () => Promise.reject(new Error('a bench has no store')),
+};
+
+const Earlier = z.object({ results: z.array(z.object({ id: z.string(), value: z.number() })) });
+
+interface BenchArguments {
+  name: string;
+  runs: number;
+  out: string | undefined;
+  against: string | undefined;
+  json: boolean;
+}
+
+/** `plimsoll bench NAME`: measures, keeps the raw rounds, and compares with an earlier run's file. */
+export const benchCommand: CommandModule<object, BenchArguments> = {
+  command: 'bench <name>',
+  describe: 'Measure how fast Plimsoll is',
+  builder: (yargs) =>
+    yargs
+      .positional('name', {
+        type: 'string',
+        demandOption: true,
+        choices: Object.keys(BENCHES),
+        describe: 'What to measure',
+      })
+      .option('runs', { type: 'number', default: 5, describe: 'Rounds; the figures are medians' })
+      .option('out', { type: 'string', describe: 'Folder to write NAME.json to' })
+      .option('against', { type: 'string', describe: 'An earlier NAME.json to compare with' })
+      .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' }),
+  handler: async ({ name, runs, out, against, json }) => {
+    if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`--runs ${runs}: write a whole number, 1 or more`);
+    const earlier = against === undefined ? new Map<string, number>() : readEarlier(against);
+    const { environment, results } = await BENCHES[name]!(runs, (what) => process.stderr.write(`${what}\n`));
+    const document = { bench: name, commit: await readCommit(), environment, results };
+    const text = `${JSON.stringify(document, null, 2)}\n`;
+    if (out !== undefined) {
+      mkdirSync(out, { recursive: true });
+      writeFileSync(join(out, `${name}.json`), text);
+    }
+    process.stdout.write(json ? text : results.map((each) => lineOf(each, earlier.get(each.id))).join(''));
+    process.exitCode = EXIT.held;
+  },
+};
+
+function readEarlier(path: string): Map<string, number> {
+  try {
+    const { results } = Earlier.parse(JSON.parse(readFileSync(path, 'utf8')));
+    return new Map(results.map(({ id, value }) => [id, value]));
+  } catch (error) {
+    throw new UsageError(`--against ${path}: it is no result of a bench that could be read`, { cause: error });
+  }
+}
+
+function lineOf({ id, value, unit, min, max, runs }: BenchResult, before: number | undefined): string {
+  const figure = (number: number): string => Number(number.toPrecision(4)).toString();
+  const change = before === undefined ? '' : `, ${figure(value / before)} of ${figure(before)} before`;
+  return `${id}: ${figure(value)} ${unit} (${figure(min)} to ${figure(max)} in ${runs} runs${change})\n`;
+}
