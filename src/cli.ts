@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import yargs, { type CommandModule } from 'yargs';
 import { hideBin } from 'yargs/helpers';
+import { benchCommand } from './commands/bench.ts';
 import { compareCommand } from './commands/compare.ts';
 import { doctorCommand } from './commands/doctor.ts';
 import { fail } from './commands/errors.ts';
@@ -8,7 +9,7 @@ import { replayCommand } from './commands/replay.ts';
 import { runCommand } from './commands/run.ts';
 import { usageError } from './commands/usage.ts';
 
-const COMMANDS = [runCommand, replayCommand, compareCommand, doctorCommand] as CommandModule[];
+const COMMANDS = [runCommand, replayCommand, compareCommand, benchCommand, doctorCommand] as CommandModule[];
 
 const WIDTH_MAX = 110;
 

@@ -12,7 +12,6 @@ import { readCommit } from './commit.ts';
 import { paintFor } from './paint.ts';
 import { loadPolicy } from './policy.ts';
 import { progressOnStderr } from './progress.ts';
-import { refuseBadInput } from './replay.ts';
 import { readTraceAt } from './traces.ts';
 
 /** Columns of a plot where no terminal says how wide it is. */
@@ -63,7 +62,7 @@ export const compareCommand: CommandModule<object, CompareArguments> = {
       })
       .option('seed', { type: 'number', default: 1, requiresArg: true, describe: 'Of the generated day' })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' }),
-  handler: (given) => refuseBadInput('compare', () => run(given)),
+  handler: run,
 };
 
 async function run(given: CompareArguments): Promise<void> {

@@ -1,10 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { CommandModule } from 'yargs';
 import { formatBytes, formatMilliseconds, parseBytes, parseMilliseconds, UnitError } from '../host/units.ts';
-import { MemoryError } from '../memory/line.ts';
 import { policyNames } from '../memory/policies.ts';
-import { ScenarioError } from '../scenario/errors.ts';
-import { TraceError } from '../traces/errors.ts';
 import type { RecordedRun, Trace } from '../traces/trace.ts';
 import { ReplayError } from '../tuning/errors.ts';
 import { place, type Placement } from '../tuning/placement.ts';
@@ -12,7 +9,7 @@ import { replay, type ReplayResult } from '../tuning/replay.ts';
 import { REQUEST_RULES, type RequestRule } from '../tuning/requests.ts';
 import { readCommit } from './commit.ts';
 import { documentOf as documentOfRun, textOf as textOfRun } from './output.ts';
-import { loadPolicy, PolicyError } from './policy.ts';
+import { loadPolicy } from './policy.ts';
 import { progressOnStderr } from './progress.ts';
 import { rerun } from './rerun.ts';
 import { readTraceAt } from './traces.ts';
@@ -77,19 +74,8 @@ export const replayCommand: CommandModule<object, ReplayArguments> = {
         describe: 'What 1 is worth in the trace, where it does not say: 1MiB',
       })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' }),
-  handler: (given) => refuseBadInput('replay', () => run(given)),
+  handler: run,
 };
-
-/** Does the work of a command; what it was given badly is told in one line, with exit code 2. */
-export async function refuseBadInput(command: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!isBadInput(error)) throw error;
-    process.stderr.write(`plimsoll ${command}: ${error.message}\n`);
-    process.exitCode = 2;
-  }
-}
 
 async function run(given: ReplayArguments): Promise<void> {
   const asked = settingsOf(given);
@@ -205,6 +191,3 @@ export function textOf({ trace, machines }: Placement, { kills, summary }: Repla
   ];
   return `${lines.join('\n')}\n`;
 }
-
-const isBadInput = (error: unknown): error is Error =>
-  [TraceError, ReplayError, ScenarioError, MemoryError, UnitError, PolicyError].some((kind) => error instanceof kind);
