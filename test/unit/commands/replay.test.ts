@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import yargs from 'yargs';
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest';
+import { fail } from '../../../src/commands/errors.ts';
 import { replayCommand } from '../../../src/commands/replay.ts';
 import { readTraceAt } from '../../../src/commands/traces.ts';
 import { GIB, type Bytes } from '../../../src/host/units.ts';
@@ -39,7 +40,9 @@ async function plimsoll(...words: string[]): Promise<{ out: string; errors: stri
     .command(replayCommand)
     .strict()
     .exitProcess(false)
-    .parseAsync();
+    .fail(false)
+    .parseAsync()
+    .catch(fail);
   const code = Number(process.exitCode ?? 0);
   vi.restoreAllMocks();
   return { ...printed, code };
