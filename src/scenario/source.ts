@@ -30,7 +30,7 @@ export function sourceOfYaml(text: string, file: string): Source {
     ]);
   try {
     const lines = new LineCounter();
-    const document = parseDocument(text, { lineCounter: lines });
+    const document = parseDocument(text, { lineCounter: lines, logLevel: 'error' });
     const faults = [...document.errors, ...document.warnings];
     if (faults.length > 0) {
       throw new ScenarioError(

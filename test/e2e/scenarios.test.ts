@@ -1,0 +1,139 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, describe, expect, test } from 'vitest';
+import type { RunDocument } from '../../src/commands/output.ts';
+
+const FOLDER = 'scenarios/memory';
+const FILES = readdirSync(FOLDER).map((name) => join(FOLDER, name));
+const isRoot = process.geteuid?.() === 0;
+const scratch = mkdtempSync(join(tmpdir(), 'scenarios-'));
+
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+const plimsoll = (...words: string[]) => execa(process.execPath, ['src/plimsoll.js', ...words], { reject: false });
+
+async function run(file: string, ...words: string[]): Promise<RunDocument & { exitCode: number | undefined }> {
+  const { exitCode, stdout, stderr } = await plimsoll('run', file, '--json', ...words);
+  if (stdout === '') throw new Error(stderr);
+  return { exitCode, ...(JSON.parse(stdout) as RunDocument) };
+}
+
+const orderOf = ({ kills }: RunDocument) => kills.map(({ container }) => container);
+
+describe.each(FILES)('%s', (file) => {
+  test('holds on the simulated host, twice with the same recording', async () => {
+    const record = join(scratch, 'recording');
+    let [first, second] = [await run(file, '--record', record), await run(file)];
+    // A commit made between the two is no difference of theirs.
+    while (first.commit !== second.commit) [first, second] = [await run(file, '--record', record), await run(file)];
+    expect(first).toMatchObject({ exitCode: 0, held: true, backend: 'sim', summary: { brokenInvariants: [] } });
+    expect(first.expectations.every(({ held }) => held)).toBe(true);
+    expect(second).toEqual(first);
+    expect(createHash('sha256').update(readFileSync(record)).digest('hex')).toBe(first.digest);
+  });
+
+  test.runIf(isRoot)('holds on real cgroups, with the same kills in the same order', async () => {
+    const [simulated, real] = [await run(file), await run(file, '--backend', 'linux')];
+    expect(real.expectations.filter(({ held }) => !held)).toEqual([]);
+    expect(real).toMatchObject({ exitCode: 0, held: true, backend: 'linux' });
+    expect(orderOf(real)).toEqual(orderOf(simulated));
+  });
+});
+
+describe('plimsoll run', () => {
+  const file = join(FOLDER, 'leak.yaml');
+
+  test('tells people what happened and why', async () => {
+    const { stdout, exitCode } = await plimsoll('run', file);
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/leak +killed: total \d+ MiB is past killAt/);
+    expect(stdout).toMatch(/^✓ The leak is killed, and nobody else$/m);
+    expect(stdout).toMatch(/^digest [0-9a-f]{64}$/m);
+  });
+
+  test('runs another policy, and then leaves out what is claimed of gaia alone', async () => {
+    const document = await run(file, '--policy', 'hard-limit');
+    expect(document).toMatchObject({ policy: 'hard-limit', held: true, expectations: [] });
+    expect(orderOf(document).toSorted()).toEqual(['cron', 'leak']);
+  });
+
+  test('says how to run a failed scenario again', async () => {
+    const text = readFileSync(file, 'utf8').replace('killed: [leak]', 'killed: [cron]');
+    const changed = join(scratch, 'changed.yaml');
+    writeFileSync(changed, text);
+    const { stdout, exitCode } = await plimsoll('run', changed, '--seed', '7');
+    expect(exitCode).toBe(1);
+    expect(stdout).toMatch(/^✗ The leak is killed, and nobody else$/m);
+    expect(stdout).toContain(`again: plimsoll run ${changed} --seed 7 --backend sim`);
+  });
+
+  test('prints its plan as a script that a shell can read', async () => {
+    const { stdout, exitCode } = await plimsoll('run', file, '--dry-run');
+    expect(exitCode).toBe(0);
+    expect(stdout).toMatch(/^#!\/bin\/sh\n/);
+    expect(stdout).toContain('memory');
+    await execa('sh', ['-n'], { input: stdout });
+  });
+
+  test.runIf(isRoot).each(['SIGINT', 'SIGTERM'] as const)('leaves nothing behind after %s', async (signal) => {
+    const child = execa(
+      process.execPath,
+      ['src/plimsoll.js', 'run', file, '--backend', 'linux', '--record', join(scratch, 'cut')],
+      { reject: false },
+    );
+    const mark = `plimsoll-${child.pid}-`;
+    const folders = [
+      '/run/plimsoll',
+      '/dev/shm',
+      tmpdir(),
+      '/sys/fs/cgroup',
+      '/sys/fs/cgroup/memory',
+      '/sys/fs/cgroup/freezer',
+    ];
+    const left = () =>
+      folders.flatMap((each) => (existsSync(each) ? readdirSync(each).filter((name) => name.startsWith(mark)) : []));
+    const processes = () =>
+      readdirSync('/proc').filter((pid) => {
+        try {
+          return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cgroup`, 'utf8').includes(mark);
+        } catch {
+          return false;
+        }
+      });
+    await expect.poll(() => processes().length, { timeout: 30_000 }).toBeGreaterThanOrEqual(4);
+    child.kill(signal);
+    expect((await child).exitCode).toBe(130);
+    expect(left()).toEqual([]);
+    expect(processes()).toEqual([]);
+  });
+
+  test.runIf(isRoot)('is swept by the next after kill -9, and found by the doctor until then', async () => {
+    const child = execa(process.execPath, ['src/plimsoll.js', 'run', file, '--backend', 'linux'], { reject: false });
+    const mark = `plimsoll-${child.pid}-`;
+    await expect
+      .poll(() => existsSync('/run/plimsoll') && readdirSync('/run/plimsoll').some((name) => name.startsWith(mark)), {
+        timeout: 30_000,
+      })
+      .toBe(true);
+    child.kill('SIGKILL');
+    await child;
+    const found = await plimsoll('doctor', '--json');
+    expect(found.exitCode).toBe(1);
+    const { ok, findings } = JSON.parse(found.stdout) as {
+      ok: boolean;
+      findings: { severity: string; about: string; remedy: string }[];
+    };
+    expect(ok).toBe(false);
+    expect(findings.find(({ about }) => about.startsWith(mark))).toMatchObject({
+      severity: 'error',
+      remedy: expect.stringContaining('--mend') as string,
+    });
+    const mended = await plimsoll('doctor', '--mend', '--json');
+    expect(JSON.parse(mended.stdout)).toMatchObject({ ok: true });
+    expect(mended.stdout).toContain(mark);
+    expect((await plimsoll('doctor', '--json')).stdout).not.toContain(mark);
+  });
+});
