@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { execa } from 'execa';
 import type { ReplayRound } from './replay-round.ts';
 import { type BenchResult, result } from './result.ts';
+import { simulatedSpeedup } from './simulation.ts';
 
 export interface ReplayBenchOptions {
   /** Processes to start; the figures are medians over them. */
@@ -26,7 +27,7 @@ const SIZES = [500, 5_000, 50_000, 500_000];
 /** Eight hours at one sample each 300 s. */
 const SCALE_COLUMNS = 96;
 
-/** How fast recorded usage is replayed under gaia, and with how much memory; on 20 machines of 128 GiB. */
+/** How fast recorded usage is replayed under gaia, on 20 machines of 128 GiB, and with how much memory; and how fast the full simulated host is. */
 export async function replayBench({
   runs,
   tracesFolder,
@@ -83,6 +84,14 @@ export async function replayBench({
     }
     results.push(result(`replay.ns_per_sample_${containers}`, 'ns', costs));
   }
+  const speedups: number[] = [];
+  for (let run = 0; run <= runs; run++) {
+    onProgress(run === 0 ? 'simulated host: warming up' : `simulated host: round ${run} of ${runs}`);
+    const speedup = await simulatedSpeedup();
+    // The first hour compiles the code; a simulation worth waiting for lasts longer than that.
+    if (run > 0) speedups.push(speedup);
+  }
+  results.push(result('sim.speedup', 'simulated s / CPU s', speedups));
   return {
     bench: 'replay',
     environment: {
