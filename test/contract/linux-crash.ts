@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
@@ -26,9 +26,13 @@ import { entries, noStore } from './linux-host.ts';
 
 /** Starts the run to be killed, in a process of its own, and waits until all of it is up. */
 async function startOwner(): Promise<{ readonly owner: ChildProcess; readonly mark: string }> {
-  const owner = spawn(process.execPath, [fileURLToPath(new URL('linux-owner.ts', import.meta.url))], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const owner = spawn(
+    process.execPath,
+    [fileURLToPath(new URL(`linux-owner${extname(import.meta.url)}`, import.meta.url))],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   for await (const line of createInterface({ input: owner.stdout }))
     return { owner, mark: (JSON.parse(line) as { mark: string }).mark };
   throw new Error('the owner ended before it was up');
@@ -129,9 +133,13 @@ export const linuxCrashContract: readonly ContractCase[] = [
   {
     name: 'a run killed while its containers start leaves nothing after a sweep',
     async run({ waitUntil }) {
-      const owner = spawn(process.execPath, [fileURLToPath(new URL('linux-owner.ts', import.meta.url))], {
-        stdio: 'ignore',
-      });
+      const owner = spawn(
+        process.execPath,
+        [fileURLToPath(new URL(`linux-owner${extname(import.meta.url)}`, import.meta.url))],
+        {
+          stdio: 'ignore',
+        },
+      );
       let mark: string | undefined;
       await waitUntil(() => {
         mark = readdirSync(mounts()[0]!).find((name) => name.startsWith(`plimsoll-${owner.pid}-`));

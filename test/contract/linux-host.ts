@@ -1,12 +1,15 @@
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type LinuxHost, openLinuxHost } from '../../backends/linux/host.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import type { Store } from '../../src/host/store.ts';
 
-/** The programs of a real host. */
+/** The programs of a real host, TypeScript or JavaScript as this is. */
 export const entries = {
-  workload: fileURLToPath(new URL('../../src/processes/workload.ts', import.meta.url)),
-  supervisor: fileURLToPath(new URL('../../src/processes/memory-supervisor.ts', import.meta.url)),
+  workload: fileURLToPath(new URL(`../../src/processes/workload${extname(import.meta.url)}`, import.meta.url)),
+  supervisor: fileURLToPath(
+    new URL(`../../src/processes/memory-supervisor${extname(import.meta.url)}`, import.meta.url),
+  ),
 };
 
 /** Stands where a body uses no store: whoever does use it is told so. */
