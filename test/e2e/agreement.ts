@@ -39,11 +39,11 @@ process.stdout.write(
 );
 process.exitCode = disagreements === 0 ? 0 : 1;
 
-async function runOn(scenario: Scenario, { backend, engineFor, close }: OpenBackend): Promise<RunResult> {
+async function runOn(scenario: Scenario, open: OpenBackend): Promise<RunResult> {
   try {
-    return await runScenario(scenario, backend, { engineFor, commit: 'agreement' });
+    return await runScenario(scenario, open.backend, { engineFor: open.engineFor, commit: 'agreement' });
   } finally {
-    await close();
+    await open.close();
   }
 }
 

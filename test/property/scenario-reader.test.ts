@@ -6,7 +6,9 @@ import { ScenarioError } from '../../src/scenario/errors.ts';
 import { readScenario } from '../../src/scenario/load.ts';
 import { rules } from '../unit/scenario/rules.ts';
 
-const RUNS = process.env['PLIMSOLL_LONG'] === '1' ? 100_000 : 2000;
+const LONG = process.env['PLIMSOLL_LONG'] === '1';
+const RUNS = LONG ? 100_000 : 2000;
+const TIME_LIMIT_MS = LONG ? 3_600_000 : 60_000;
 
 const FOLDER = 'scenarios/memory';
 const SHIPPED = readdirSync(FOLDER).map((name) => readFileSync(`${FOLDER}/${name}`, 'utf8'));
@@ -14,7 +16,14 @@ const SHIPPED = readdirSync(FOLDER).map((name) => readFileSync(`${FOLDER}/${name
 /** Words of the form, so that arbitrary structures come near to scenarios; `hasOwnProperty` and friends for what they break. */
 const WORDS = [
   ...new Set(SHIPPED.join('\n').match(/[A-Za-z]+/g)),
-  ...['end', 'constructor', '__proto__', 'toString', 'hasOwnProperty', 'gaia', 'sim', 'host', 'web', 'null', '~'],
+  'end',
+  'constructor',
+  '__proto__',
+  'toString',
+  'hasOwnProperty',
+  'sim',
+  'null',
+  '~',
 ];
 const SCALARS = [
   '200Mi',
@@ -42,8 +51,9 @@ function outcomeOf(text: string): 'scenario' | 'error' {
     return 'scenario';
   } catch (error) {
     if (!(error instanceof ScenarioError)) throw error;
-    expect(error.problems.length).toBeGreaterThan(0);
-    for (const line of error.message.split('\n')) expect(line).toMatch(/^fuzz\.yaml(?::\d+)?: \S/);
+    const lines = error.message.split('\n');
+    if (lines.some((line) => !/^fuzz\.yaml(?::\d+)?: \S/.test(line)))
+      throw new Error(`not a line for each problem: ${error.message}`, { cause: error });
     return 'error';
   }
 }
@@ -84,34 +94,38 @@ function mutate(text: string, mutations: readonly { at: number; length: number; 
   }, text);
 }
 
-describe('the reader of scenarios gives a scenario or says what is wrong, whatever it is given', () => {
-  test('any structure', () => {
-    fc.assert(
-      fc.property(tree, (data) => void outcomeOf(stringify(data))),
-      { numRuns: RUNS },
-    );
-  });
+describe(
+  'the reader of scenarios gives a scenario or says what is wrong, whatever it is given',
+  { timeout: TIME_LIMIT_MS },
+  () => {
+    test('any structure', () => {
+      fc.assert(
+        fc.property(tree, (data) => void outcomeOf(stringify(data))),
+        { numRuns: RUNS },
+      );
+    });
 
-  test('any text', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => void outcomeOf(text)),
-      { numRuns: RUNS },
-    );
-  });
+    test('any text', () => {
+      fc.assert(
+        fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => void outcomeOf(text)),
+        { numRuns: RUNS },
+      );
+    });
 
-  test('shipped files with something changed', () => {
-    const outcomes = { scenario: 0, error: 0 };
-    fc.assert(
-      fc.property(
-        fc.constantFrom(...SHIPPED),
-        fc.array(mutation, { minLength: 1, maxLength: 3 }),
-        (text, mutations) => {
-          outcomes[outcomeOf(mutate(text, mutations))]++;
-        },
-      ),
-      { numRuns: RUNS },
-    );
-    // Both sides must be reached, or the mutations are too gentle or too rough.
-    for (const reached of Object.values(outcomes)) expect(reached / RUNS).toBeGreaterThan(0.05);
-  });
-});
+    test('shipped files with something changed', () => {
+      const outcomes = { scenario: 0, error: 0 };
+      fc.assert(
+        fc.property(
+          fc.constantFrom(...SHIPPED),
+          fc.array(mutation, { minLength: 1, maxLength: 3 }),
+          (text, mutations) => {
+            outcomes[outcomeOf(mutate(text, mutations))]++;
+          },
+        ),
+        { numRuns: RUNS },
+      );
+      // Both sides must be reached, or the mutations are too gentle or too rough.
+      for (const reached of Object.values(outcomes)) expect(reached / RUNS).toBeGreaterThan(0.05);
+    });
+  },
+);

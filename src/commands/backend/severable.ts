@@ -4,7 +4,7 @@ import type { Host } from '../../host/host.ts';
 /** A handle of a host that can be cut, as a crash cuts it: from then on every call throws EngineCrash. */
 export interface SeverableHost {
   readonly host: Host;
-  sever(): void;
+  readonly sever: () => void;
 }
 
 /** Makes a host's handle severable. What is under way when it is cut may still take effect, but nobody learns of it. */
@@ -35,7 +35,7 @@ export function severable(host: Host): SeverableHost {
       supervision: guard(host.supervision),
       store: guard(host.store),
     },
-    sever() {
+    sever: () => {
       severed = true;
     },
   };
