@@ -291,12 +291,8 @@ class HostRun {
 
   async #connect(): Promise<ScenarioEngine> {
     const host = await this.#backend.connect(this.name);
-    const crashes = this.#crashes;
-    const sink: ObservationSink = (observation) => {
-      // The engine may be at work when it crashes: what it still says after that is not said.
-      if (crashes === this.#crashes) this.#options.sink(observation);
-    };
-    return this.#options.engineFor(host, { sink, zeroMs: this.#options.zeroMs });
+    const { sink, zeroMs } = this.#options;
+    return this.#options.engineFor(host, { sink, zeroMs });
   }
 }
 

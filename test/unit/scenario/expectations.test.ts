@@ -128,6 +128,13 @@ describe('an expectation is judged by what was observed', () => {
     expect(judged({ kind: 'wouldKill', containers: ['a'] }, observations).held).toBe(true);
   });
 
+  test('looks are counted anew after each kill', () => {
+    const line = RUN[0]!;
+    const observations = [line, look(100, 106), kill(100, 'a'), kill(100, 'b'), look(200, 107), kill(200, 'c')];
+    const { detail } = judged({ kind: 'killsWithinLooks', looks: 1 }, observations);
+    expect(detail).toBe('a at look 1, b at look 1, c at look 1');
+  });
+
   test('what was never seen is not held', () => {
     expect(judged({ kind: 'totalAtMost', limit: { ofHardLimit: 2 } }, []).held).toBe(false);
     expect(judged({ kind: 'killsWithinLooks', looks: 2 }, []).held).toBe(false);
