@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { LINUX_CONTRACTS } from '../contract/linux.ts';
 import { runInGuest } from './boot.ts';
 import { environmentOf } from './environment.ts';
+import { javascriptOf } from './javascript.ts';
 import { missing, setUp } from './set-up.ts';
 
 /** One line of test/contract/run-linux.ts. */
@@ -30,7 +31,8 @@ describe('on cgroup v2, in a guest', () => {
   beforeAll(async () => {
     if (lacking.length > 0) return;
     let stdout = '';
-    await runInGuest(['node', 'test/contract/run-linux.ts'], {
+    const javascript = await javascriptOf(process.cwd());
+    await runInGuest(['node', `${javascript}/test/contract/run-linux.js`], {
       files: await setUp(() => {}),
       folder: process.cwd(),
       environment: environmentOf(process.env),

@@ -26,6 +26,10 @@ ln -sf fd/2 /dev/stderr
 mkdir -p /run/lock /scratch/tmp /lib/modules
 ln -sfn "$modules" "/lib/modules/$(uname -r)"
 
+# Two lists, active and inactive, as the contract knows them: with the multi-generational LRU, which Debian 13's kernel has
+# on, a page that is read twice counts as inactive until the kernel has looked for pages to reclaim.
+echo n >/sys/kernel/mm/lru_gen/enabled
+
 # One unified hierarchy. A cgroup with processes cannot hand out controllers, so everything moves into a child first.
 cgroups=/sys/fs/cgroup
 mount -t cgroup2 -o nsdelegate cgroup2 $cgroups
