@@ -16,7 +16,10 @@ import type { MemoryPolicy } from '../memory/policy.ts';
 import { supervisorFactory } from '../memory/supervisor.ts';
 
 /** New settings are taken over within this; it also is the longest that a released supervisor stays. */
-const MAIL_EVERY_MS = 50;
+const MAIL_EVERY_MS = 100;
+
+/** Mail that is due within this is read at a look: each waking costs more than the look itself. */
+const MAIL_EARLY_MS = 25;
 
 /** Less than this before the next look it does not go to sleep: a sleep may last a little longer than asked. */
 const SLEEP_FROM_MS = 1;
@@ -64,7 +67,7 @@ async function run(): Promise<void> {
   let nextLookMs = 0;
   for (;;) {
     const nowMs = monotonicMs();
-    if (nowMs >= nextMailMs) {
+    if (nowMs >= nextMailMs - MAIL_EARLY_MS) {
       nextMailMs = nowMs + MAIL_EVERY_MS;
       const stamp = mailbox.orderStamp();
       const replaced = answerStamp !== null && mailbox.answerStamp() !== answerStamp;
