@@ -10,7 +10,7 @@ import { ENTRIES } from './backend/linux.ts';
 import { EXIT } from './errors.ts';
 
 /** Something that the doctor found. `remedy` is empty where there is nothing to do. */
-export interface Finding {
+interface Finding {
   readonly severity: 'info' | 'warning' | 'error';
   readonly about: string;
   readonly message: string;

@@ -17,7 +17,7 @@ export interface RunDocument {
   readonly summary: RunSummary;
 }
 
-export interface RunSummary {
+interface RunSummary {
   readonly durationMs: number;
   readonly containers: number;
   readonly kills: number;

@@ -1,7 +1,7 @@
 // A real process that does with memory what a curve says: the containers of a scenario on a real host. It imports
 // little and makes little garbage, because what the runtime itself uses is charged to the container.
 import { closeSync, ftruncateSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { type CgroupPlace, linuxCgroups } from '../../backends/linux/cgroups.ts';
 import { monotonicMs, pause } from '../../backends/linux/clock.ts';
 import { readPids } from '../../backends/linux/kernel-file.ts';
@@ -27,8 +27,12 @@ const PAGE_BYTES = 4096;
 const MIB = 1024 * 1024;
 /** At most this much is touched between two looks at the clock: 13 ms. */
 const STRIDE_BYTES = 32 * MIB;
-/** Half of v1's charging step: nearer to the curve than this, nothing is corrected. */
-const DEAD_ZONE_BYTES = 128 * 1024;
+/**
+ * Nearer to the curve than this, nothing is corrected. Each CPU keeps up to 256 KiB charged in advance (64 pages,
+ * MEMCG_CHARGE_BATCH in mm/memcontrol.c) and gives them back when a limit is hit: a container that grew to make up for
+ * that would do so while an OOM victim is being torn down, and be the next.
+ */
+const DEAD_ZONE_BYTES = 256 * 1024 * Math.min(4, availableParallelism());
 /** The runtime's own memory varies within this; what is further off has another cause, and is not chased. */
 const CORRECTION_MAX_BYTES = 16 * MIB;
 /** Of each such block of the cache file the first part is active. */

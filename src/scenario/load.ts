@@ -362,7 +362,7 @@ const NO_LINE: MemoryDesired['line'] = {
 const isFile = (policy: string): boolean => policy.includes('/') || /\.[cm]?[jt]s$/.test(policy);
 
 /** `./policies/mine.ts` is called mine. */
-export const policyNameOf = (file: string): string => file.replace(/^.*\//, '').replace(/\.[^.]*$/, '');
+const policyNameOf = (file: string): string => file.replace(/^.*\//, '').replace(/\.[^.]*$/, '');
 
 const own = <T>(map: Readonly<Record<string, T>> | undefined, key: string): T | undefined =>
   map !== undefined && Object.hasOwn(map, key) ? map[key] : undefined;

@@ -24,7 +24,7 @@ export interface ScenarioBackend {
 }
 
 /** What of an engine a run needs. */
-export type ScenarioEngine = Pick<Engine, 'ask' | 'planFor' | 'recover' | 'tick' | 'watch'>;
+type ScenarioEngine = Pick<Engine, 'ask' | 'planFor' | 'recover' | 'tick' | 'watch'>;
 
 /** Makes the engine of a host; observations count from `zeroMs` of its clock. */
 export type EngineFactory = (
@@ -102,7 +102,7 @@ export async function runScenario(
 }
 
 /** The policy of a run, in a word: those of its hosts, where they differ. */
-export const policyLabel = (scenario: Scenario): string =>
+const policyLabel = (scenario: Scenario): string =>
   [...new Set(policiesOf(scenario).map(({ name }) => name))].join('+');
 
 async function runOn(
