@@ -40,13 +40,20 @@ describe('the store in a file', () => {
   });
 
   test('two processes at once: no commit is lost, each number is taken once', async () => {
-    const [one, two] = await Promise.all([writer(40), writer(40)]);
-    const said = [...one.stdout.split('\n'), ...two.stdout.split('\n')].map(Number).sort((a, b) => a - b);
-    expect(said).toEqual(Array.from({ length: 80 }, (_, index) => index + 1));
+    const writers = [writer(200), writer(200)];
+    const store = openSqliteStore(file);
+    await store.commit({ put: [{ key: 'go', value: '' }] });
+    store.close();
+    const ended = await Promise.all(writers);
+    const said = ended.flatMap(({ stdout }) => stdout.split('\n').map(Number)).sort((a, b) => a - b);
+    expect(said).toEqual(Array.from({ length: 400 }, (_, index) => index + 1));
   });
 
   test('kill -9 in the middle of commits: each is there whole or not at all, and none that resolved is lost', async () => {
     let told = 0;
+    const before = openSqliteStore(file);
+    await before.commit({ put: [{ key: 'go', value: '' }] });
+    before.close();
     for (let round = 1; round <= 4; round++) {
       const child = writer(1_000_000);
       let lines = 0;

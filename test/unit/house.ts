@@ -3,7 +3,7 @@ import path from 'node:path';
 import { parseAst } from 'vitest/node';
 
 /** Imports and uses of globals in one file. */
-export interface Found {
+interface Found {
   /** As written: `./a.ts`, `node:fs`, `zod`. */
   readonly imports: readonly { readonly from: string; readonly typesOnly: boolean }[];
   /** Names that no file of this program gives a meaning: `Date.now`, `setTimeout`. */
@@ -24,7 +24,7 @@ const IMPURE_GLOBALS = new Set(
 );
 
 /** Reads a file's imports of every form, and what it takes from the outside world. */
-export function scan(source: string): Found {
+function scan(source: string): Found {
   const imports: { from: string; typesOnly: boolean }[] = [];
   const globals: string[] = [];
   const take = (value: unknown, typesOnly: boolean): void => {
@@ -115,7 +115,7 @@ const FORMATS = ['zod', 'yaml', 'fastest-levenshtein'];
 const OBSERVED = ['src/host/', 'src/engine/observation.ts'];
 
 /** DESIGN in one table. A file that no row covers is refused. */
-export const RULES: readonly Rule[] = [
+const RULES: readonly Rule[] = [
   { folder: 'src/host/', may: [], pure: true },
   ...SUBSYSTEMS.map((folder) => ({ folder, may: ['src/host/'], pure: true })),
   { folder: 'src/engine/', may: ['src/host/', ...SUBSYSTEMS], pure: true },

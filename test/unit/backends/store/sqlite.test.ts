@@ -1,93 +1,84 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import path from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openSqliteStore } from '../../../../backends/store/sqlite.ts';
-import { createStore } from '../../../../backends/sim/store.ts';
-import type { Store } from '../../../../src/host/store.ts';
 
-let folder = '';
+let folder: string;
+let file: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'store-'));
+  folder = mkdtempSync(path.join(tmpdir(), 'plimsoll-store-'));
+  file = path.join(folder, 'store.db');
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-const put = (key: string, value = '{}') => ({ put: [{ key, value }] });
+/** Changes the file as no Plimsoll would. */
+function tamper(sql: string): void {
+  const database = new DatabaseSync(file);
+  database.exec(sql);
+  database.close();
+}
 
-describe.each<[string, () => Store]>([
-  ['the store in a file', () => openSqliteStore(join(folder, 'store.sqlite'))],
-  ['the store in memory', createStore],
-])('%s', (_name, open) => {
-  test('gives back what was put, by prefix, in order of key', async () => {
-    const store = open();
-    await store.commit({
-      put: [
-        { key: 'b/2', value: '2' },
-        { key: 'b/1', value: '1' },
-        { key: 'c', value: '3' },
-      ],
-    });
-    expect(await store.read('b/')).toEqual([
-      { key: 'b/1', value: '1', revision: 1 },
-      { key: 'b/2', value: '2', revision: 1 },
-    ]);
-    await store.commit({ remove: ['b/1'], ...put('b/2', 'new') });
-    expect(await store.read('')).toEqual([
-      { key: 'b/2', value: 'new', revision: 2 },
-      { key: 'c', value: '3', revision: 1 },
-    ]);
-  });
-
-  test('takes a prefix as it is written', async () => {
-    const store = open();
-    await store.commit({
-      put: [
-        { key: 'a%b', value: '1' },
-        { key: 'axb', value: '2' },
-        { key: 'A%b', value: '3' },
-      ],
-    });
-    expect((await store.read('a%')).map(({ key }) => key)).toEqual(['a%b']);
-  });
-
-  test('does nothing where an expectation does not hold', async () => {
-    const store = open();
-    expect(await store.commit({ expect: [{ key: 'a', revision: 0 }], ...put('a') })).toEqual({
-      committed: true,
-      revision: 1,
-    });
-    expect(await store.commit({ expect: [{ key: 'a', revision: 0 }], ...put('b') })).toEqual({
-      committed: false,
-      revision: 1,
-    });
-    expect(await store.commit({ expect: [{ key: 'a', revision: 1 }], remove: ['a'] })).toEqual({
-      committed: true,
-      revision: 2,
-    });
-    expect(await store.read('')).toEqual([]);
-  });
-
-  test('refuses a key named twice in one transaction', async () => {
-    const store = open();
-    await expect(store.commit({ remove: ['a'], ...put('a') })).rejects.toMatchObject({ code: 'EINVAL' });
-  });
+test('the file has a write-ahead log, so that a reader never waits for a writer', () => {
+  openSqliteStore(file).close();
+  const database = new DatabaseSync(file);
+  expect(database.prepare('PRAGMA journal_mode').get()).toEqual({ journal_mode: 'wal' });
+  database.close();
 });
 
-describe('the store in a file', () => {
-  test('outlives those who opened it, and serves two at a time', async () => {
-    const file = join(folder, 'store.sqlite');
-    const [one, other] = [openSqliteStore(file), openSqliteStore(file)];
-    await one.commit(put('a'));
-    await other.commit(put('b'));
-    one.close();
-    other.close();
-    expect(await openSqliteStore(file).read('')).toEqual([
-      { key: 'a', value: '{}', revision: 1 },
-      { key: 'b', value: '{}', revision: 2 },
-    ]);
-  });
+test('a file that is no database is refused and left as it is', () => {
+  writeFileSync(file, 'memory: 512Mi\n'.repeat(100));
+  expect(() => openSqliteStore(file)).toThrow(
+    expect.objectContaining({ name: 'HostError', code: 'EIO', operation: 'store.open', target: file }),
+  );
+  expect(() => openSqliteStore(file)).toThrow(/move it away/);
+  expect(readFileSync(file, 'utf8')).toBe('memory: 512Mi\n'.repeat(100));
+});
 
-  test('says which file cannot be opened', () => {
-    expect(() => openSqliteStore(join(folder, 'no', 'store.sqlite'))).toThrow(/store\.open .*store\.sqlite/);
+test('a store cut short is refused when opened or read, with what to do', async () => {
+  const store = openSqliteStore(file);
+  await store.commit({
+    put: Array.from({ length: 500 }, (_, index) => ({ key: `k/${index}`, value: 'x'.repeat(100) })),
   });
+  store.close();
+  truncateSync(file, 20_000);
+  const openAndRead = async (): Promise<unknown> => await openSqliteStore(file).read('k/');
+  await expect(openAndRead()).rejects.toThrow(expect.objectContaining({ name: 'HostError', code: 'EIO' }));
+  await expect(openAndRead()).rejects.toThrow(/move it away/);
+});
+
+test('a store of a newer Plimsoll is refused, and nothing of it is changed', () => {
+  openSqliteStore(file).close();
+  tamper('PRAGMA user_version = 2; PRAGMA journal_mode = DELETE');
+  expect(() => openSqliteStore(file)).toThrow(/store version 2, this one knows 1\): upgrade/);
+});
+
+test("another program's database is refused and left as it is", () => {
+  tamper('CREATE TABLE songs (title TEXT)');
+  const before = readFileSync(file);
+  expect(() => openSqliteStore(file)).toThrow(/another program's database/);
+  expect(readFileSync(file).equals(before)).toBe(true);
+});
+
+test('a folder that is not there is named', () => {
+  const nowhere = path.join(folder, 'nowhere', 'store.db');
+  expect(() => openSqliteStore(nowhere)).toThrow(
+    expect.objectContaining({ code: 'ENOENT', operation: 'store.open', target: nowhere }),
+  );
+});
+
+test('a commit that fails midway leaves nothing and the store usable', async () => {
+  const store = openSqliteStore(file);
+  await store.commit({ put: [{ key: 'a', value: '1' }] });
+  tamper(
+    "CREATE TRIGGER refuse BEFORE INSERT ON entries WHEN NEW.key = 'bad' BEGIN SELECT RAISE(ABORT, 'refused'); END",
+  );
+  const mixed = { put: ['good', 'bad'].map((key) => ({ key, value: '2' })), remove: ['a'] };
+  await expect(store.commit(mixed)).rejects.toThrow(
+    expect.objectContaining({ name: 'HostError', code: 'EIO', operation: 'store.commit', target: file }),
+  );
+  expect((await store.read('')).map(({ key }) => key)).toEqual(['a']);
+  expect((await store.commit({ put: [{ key: 'c', value: '3' }] })).committed).toBe(true);
+  store.close();
 });
