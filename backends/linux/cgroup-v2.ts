@@ -35,8 +35,10 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
         if (!isAbsent(error)) throw error;
       }
     },
-    setLimit: (path, limitBytes) =>
-      writeText(join(folder(path), 'memory.max'), limitBytes === null ? 'max' : String(limitBytes)),
+    setLimit(path, limitBytes) {
+      if (limitBytes !== null) refuseToKill(path, folder(path), limitBytes);
+      writeText(join(folder(path), 'memory.max'), limitBytes === null ? 'max' : String(limitBytes));
+    },
     readLimit,
     state: (path) => ({
       limitBytes: readLimit(path),
@@ -57,6 +59,14 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
       }
     },
   };
+}
+
+/** memory.max below what cannot be reclaimed would kill (memory_max_write, mm/memcontrol.c); v1 refuses with EBUSY, and so does this. */
+function refuseToKill(path: string, folder: string, limitBytes: number): void {
+  const stat = join(folder, 'memory.stat');
+  const reclaimableBytes = readKey(stat, 'file') - readKey(stat, 'shmem') + readKey(stat, 'slab_reclaimable');
+  if (readCount(join(folder, 'memory.current')) - reclaimableBytes > limitBytes)
+    throw new HostError('EBUSY', 'cgroups.limit', path, { detail: 'usage cannot be brought under the limit' });
 }
 
 function enable(folder: string, controller: string): void {

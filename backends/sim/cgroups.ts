@@ -1,5 +1,4 @@
 import type { CgroupLimit, CgroupReader, Cgroups, CgroupState, MemoryStat } from '../../src/host/cgroups.ts';
-import type { Clock } from '../../src/host/clock.ts';
 import { HostError } from '../../src/host/errors.ts';
 import { inOrder } from './batch.ts';
 import { PAGE_BYTES } from './charge.ts';
@@ -9,14 +8,14 @@ import type { Memory } from './memory.ts';
 import { reclaim } from './pressure.ts';
 
 /** Control groups over the memory model. */
-export function createCgroups(memory: Memory, events: EventQueue, clock: Clock): Cgroups {
+export function createCgroups(memory: Memory, events: EventQueue): Cgroups {
   const advanced = (): Memory => {
     memory.advance(events.nowMs);
     return memory;
   };
   return {
     create: (specs) => inOrder(specs, ({ path }) => create(advanced(), path)),
-    limit: (limits) => inOrder(limits, (limit) => setLimit(advanced(), limit, clock)),
+    limit: (limits) => inOrder(limits, (limit) => setLimit(advanced(), limit, events.nowMs)),
     remove: (paths) => inOrder(paths, (path) => remove(advanced(), path, events.nowMs)),
     list: async () => list(advanced(), events.nowMs),
     open: (path) => createReader(existing(advanced(), path, 'cgroups.open'), memory, events),
@@ -40,24 +39,24 @@ function create(memory: Memory, path: string): void {
   memory.add(path, parent);
 }
 
-async function setLimit(memory: Memory, { path, limitBytes }: CgroupLimit, clock: Clock): Promise<void> {
+/**
+ * v1 reclaims what it can, and never kills (mem_cgroup_resize_max, mm/memcontrol-v1.c). v2's kernel would kill; the Linux
+ * host looks first and refuses, with the cache untouched.
+ */
+function setLimit(memory: Memory, { path, limitBytes }: CgroupLimit, nowMs: number): void {
   const group = existing(memory, path, 'cgroups.limit');
   const limit = limitBytes === null ? Number.POSITIVE_INFINITY : limitBytes - (limitBytes % PAGE_BYTES);
-  const nowMs = clock.monotonicMs();
-  if (memory.version === 1) {
-    // mem_cgroup_resize_max, mm/memcontrol-v1.c: reclaims what it can, and never kills.
-    const over = group.bytesAt(nowMs) - limit;
-    if (over > 0 && !reclaim(group, over, nowMs))
-      throw new HostError('EBUSY', 'cgroups.limit', path, { detail: 'usage cannot be brought under the limit' });
-    memory.setLimit(group, limit, nowMs);
-    return;
-  }
-  // memory_max_write, mm/memcontrol.c: sets it, then reclaims, then kills one by one until usage fits or nobody is left.
+  const over = group.bytesAt(nowMs) - limit;
+  const mayTry = memory.version === 1 || over <= cacheBytes(group, nowMs);
+  const fits = over <= 0 || (mayTry && reclaim(group, over, nowMs));
+  if (!fits) throw new HostError('EBUSY', 'cgroups.limit', path, { detail: 'usage cannot be brought under the limit' });
   memory.setLimit(group, limit, nowMs);
-  while (!group.removed && group.bytesAt(clock.monotonicMs()) > limit && group.isPopulated()) {
-    await clock.sleep(1);
-    memory.advance(clock.monotonicMs());
-  }
+}
+
+function cacheBytes(group: Group, nowMs: number): number {
+  const stat = { anonBytes: 0, fileBytes: 0, inactiveFileBytes: 0, shmemBytes: 0 };
+  group.addStat(nowMs, stat);
+  return stat.fileBytes - stat.shmemBytes;
 }
 
 function remove(memory: Memory, path: string, nowMs: number): void {

@@ -1,5 +1,5 @@
 import type { Applied } from '../../src/host/batch.ts';
-import type { CgroupLimit, CgroupReader, Cgroups } from '../../src/host/cgroups.ts';
+import type { CgroupReader, Cgroups } from '../../src/host/cgroups.ts';
 import { HostError } from '../../src/host/errors.ts';
 import type { Host } from '../../src/host/host.ts';
 import { targetOf, type Step, type Verb, type Verbs } from '../../src/host/steps.ts';
@@ -78,15 +78,6 @@ export function throughChain(host: Host, parts: EngineParts): Host {
     return result;
   }
 
-  /** Setting a limit may take time (v2 kills for it): an engine that crashes meanwhile does not set the next. */
-  async function limitOneByOne(limits: readonly CgroupLimit[]): Promise<Applied> {
-    for (const [applied, limit] of limits.entries()) {
-      const { error } = await life.outlive(cgroups.limit([limit]));
-      if (error !== undefined) return { applied, error };
-    }
-    return { applied: limits.length };
-  }
-
   let lastMs = 0;
   return {
     name: host.name,
@@ -106,7 +97,7 @@ export function throughChain(host: Host, parts: EngineParts): Host {
     machine: { describe: () => whole('machine.describe', host.name, () => machine.describe()) },
     cgroups: {
       create: (specs) => batch('cgroups.create', specs, (some) => cgroups.create(some)),
-      limit: (limits) => batch('cgroups.limit', limits, limitOneByOne),
+      limit: (limits) => batch('cgroups.limit', limits, (some) => cgroups.limit(some)),
       remove: (paths) => batch('cgroups.remove', paths, (some) => cgroups.remove(some)),
       list: () => whole('cgroups.list', host.name, () => cgroups.list()),
       ...accessThrough(cgroups, 'cgroups', parts, sync),

@@ -113,7 +113,7 @@ function createMachineParts(
   );
   const clock = createClock(events);
   const memory = new Memory(machine.ramBytes, machine.cpus, machine.cgroupVersion);
-  const cgroups: Cgroups = createCgroups(memory, events, clock);
+  const cgroups: Cgroups = createCgroups(memory, events);
   const host: Host = {
     name,
     clock,

@@ -1,5 +1,6 @@
 import { HostError } from '../host/errors.ts';
 import { UnitError } from '../host/units.ts';
+import { PolicyFault } from '../memory/checked.ts';
 import { MemoryError } from '../memory/line.ts';
 import { ScenarioError } from '../scenario/errors.ts';
 import { Interrupted } from '../scenario/run.ts';
@@ -15,7 +16,16 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const BAD_INPUT = [UsageError, ScenarioError, TraceError, PolicyError, ReplayError, MemoryError, UnitError] as const;
+const BAD_INPUT = [
+  UsageError,
+  ScenarioError,
+  TraceError,
+  PolicyError,
+  PolicyFault,
+  ReplayError,
+  MemoryError,
+  UnitError,
+] as const;
 
 /** What to print of an error, and the exit code. Only what nobody foresaw has a stack, and that only for those who ask. */
 export function told(error: unknown, environment: NodeJS.ProcessEnv = process.env): { text: string; code: number } {
@@ -23,7 +33,7 @@ export function told(error: unknown, environment: NodeJS.ProcessEnv = process.en
   const trace = debugging && error instanceof Error ? `${error.stack}\n${causesOf(error)}` : '';
   if (error instanceof Interrupted)
     return { text: `plimsoll: ${error.message}; everything it made is gone\n`, code: EXIT.interrupted };
-  if (BAD_INPUT.some((kind) => error instanceof kind))
+  if (BAD_INPUT.some((kind) => error instanceof kind || (error instanceof Error && error.cause instanceof kind)))
     return { text: `plimsoll: ${messageOf(error)}\n${trace}`, code: EXIT.badInput };
   if (error instanceof HostError || (error instanceof Error && error.cause instanceof HostError))
     return { text: `plimsoll: ${firstLine(error)}\n${trace}`, code: EXIT.hostLacks };

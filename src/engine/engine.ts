@@ -4,7 +4,8 @@ import type { Host } from '../host/host.ts';
 import { samePlainData } from '../host/same.ts';
 import { SEND, type Stage, type Step, targetOf, type Verb } from '../host/steps.ts';
 import type { PolicyReference } from '../host/supervision.ts';
-import { type MemoryObserved, observeMemory, planMemory } from '../memory/plan.ts';
+import { type MemoryObserved, observeMemory, PARENT, planMemory } from '../memory/plan.ts';
+import { checked, PolicyFault } from '../memory/checked.ts';
 import type { MemoryPolicy } from '../memory/policy.ts';
 import { type Asked, changeOf, endingOf, readAsked } from './asked.ts';
 import { endedAmong, planContainers } from './containers.ts';
@@ -24,8 +25,8 @@ const DRIFT_EVERY_MS = 60_000;
  */
 const CLEAR_AFTER_MS = 1500;
 
-/** A plan that is not empty after so many rounds of acting will not become so. */
-const ROUNDS_MAX = 5;
+/** A plan that stays the same after so many rounds of acting will not become empty. */
+const SAME_ROUNDS_MAX = 3;
 
 export interface EngineOptions {
   /** Finds a policy that was checked before; throws where there is none. */
@@ -49,15 +50,26 @@ export const observe = async (host: Host): Promise<Observed> => ({
   containers: await host.containers.list(),
 });
 
-/** From what is to what is asked, over all subsystems; nothing where they agree. */
-export function planFrom(asked: Asked, observed: Observed, policies: EngineOptions['policies']): Plan {
+/**
+ * From what is to what is asked, over all subsystems; nothing where they agree. `lingering` are dead containers whose
+ * cgroups stay a little longer. @throws PolicyFault
+ */
+export function planFrom(
+  asked: Asked,
+  observed: Observed,
+  policies: EngineOptions['policies'],
+  lingering: readonly DesiredContainer[] = [],
+): Plan {
   const wanted = wantedOf(asked);
   const memory = asked.desired?.memory ?? null;
+  const requests = [...wanted, ...lingering].toSorted(byName);
   return mergePlans([
-    planMemory(memory, memory && policies(memory.policy), wanted, observed.memory),
+    planMemory(memory, memory && checked(policies(memory.policy)), requests, observed.memory),
     planContainers(wanted, observed.containers),
   ]);
 }
+
+const byName = (a: { readonly name: string }, b: { readonly name: string }): number => (a.name < b.name ? -1 : 1);
 
 const wantedOf = ({ desired, ended }: Asked): DesiredContainer[] =>
   (desired?.containers ?? []).filter(({ name }) => !ended.has(name));
@@ -74,7 +86,12 @@ export class Engine {
   #asked: Asked | undefined;
   /** When a tick next compares what is with what is asked; earlier where something is known to differ. */
   #convergeAtMs = 0;
+  /** Of whom a kill was told, and not yet the death. */
   readonly #killed = new Set<string>();
+  /** The dead of the last moment, and until when their cgroups stay. */
+  readonly #lingering = new Map<string, { readonly container: DesiredContainer; readonly untilMs: number }>();
+  /** Limits that did not fit yet: told once, tried at every tick. */
+  #putOff = new Set<string>();
 
   constructor(host: Host, options: EngineOptions) {
     this.#host = host;
@@ -85,10 +102,12 @@ export class Engine {
   ask(desired: Desired | null): Promise<void> {
     return this.#exclusively(async () => {
       const before = await this.#readAsked();
-      const to = desired && {
-        ...desired,
-        containers: desired.containers.toSorted((a, b) => (a.name < b.name ? -1 : 1)),
-      };
+      const to = desired && { ...desired, containers: desired.containers.toSorted(byName) };
+      if (to === null) this.#lingering.clear();
+      // One that is asked for again begins in a cgroup of its own: the last one's goes first.
+      const known = new Set(before.desired?.containers.map(({ name }) => name));
+      const again = (to?.containers ?? []).filter(({ name }) => !known.has(name) && this.#lingering.delete(name));
+      if (again.length > 0) await this.#converge();
       await this.#host.store.commit(changeOf(before, to));
       this.#asked = undefined;
       this.#tellChange(before.desired, to);
@@ -112,7 +131,7 @@ export class Engine {
   planFor(desired: Desired | null): Promise<Plan> {
     return this.#exclusively(async () => {
       const { ended } = await this.#readAsked();
-      return planFrom({ desired, ended }, await observe(this.#host), this.#options.policies);
+      return planFrom({ desired, ended }, await observe(this.#host), this.#options.policies, this.#dead());
     });
   }
 
@@ -141,59 +160,84 @@ export class Engine {
 
   async #tick(): Promise<void> {
     this.#takeEvents();
-    const nowMs = this.#host.clock.monotonicMs();
-    if (await this.#noteDeaths(await this.#host.containers.list())) {
-      this.#convergeAtMs = Math.min(this.#convergeAtMs, nowMs + CLEAR_AFTER_MS);
-    }
-    if (nowMs >= this.#convergeAtMs) await this.#converge();
+    await this.#noteDeaths(await this.#host.containers.list());
+    // A machine without its supervisor has only the ceiling: that cannot wait for the next look for drift.
+    const { desired } = await this.#readAsked();
+    if (desired !== null && (await this.#host.supervision.list()).length === 0) this.#convergeAtMs = 0;
+    if (this.#host.clock.monotonicMs() >= this.#convergeAtMs) await this.#converge();
   }
 
   async #converge(): Promise<void> {
     this.#convergeAtMs = 0;
-    for (let round = 0; ; round++) {
+    const putOff = new Set<string>();
+    let last = '';
+    for (let same = 0; same < SAME_ROUNDS_MAX;) {
       const observed = await observe(this.#host);
       await this.#noteDeaths(observed.containers);
       const asked = await this.#readAsked();
-      const plan = planFrom(asked, observed, this.#options.policies);
-      if (plan.length === 0) break;
-      if (round === ROUNDS_MAX)
-        throw new Error(`the host does not settle: after ${round} rounds still ${describe(plan)}`);
-      for (const stage of plan) await this.#act(stage, asked);
+      const plan = planFrom(asked, observed, this.#options.policies, this.#dead())
+        .map((stage) => stage.filter((step) => !putOff.has(keyOf(step))))
+        .filter((stage) => stage.length > 0);
+      if (plan.length === 0) {
+        this.#rest(putOff);
+        return;
+      }
+      const steps = plan.flat().map(keyOf).join();
+      same = steps === last ? same + 1 : 0;
+      last = steps;
+      for (const stage of plan) await this.#act(stage, asked, observed, putOff);
     }
-    this.#convergeAtMs = this.#host.clock.monotonicMs() + DRIFT_EVERY_MS;
+    throw new EngineError(`the host does not settle: again and again there is to do: ${last}`);
   }
 
-  async #act(stage: Stage, asked: Asked): Promise<void> {
+  /** Until something is known to be different: what was put off is tried again at the next tick. */
+  #rest(putOff: Set<string>): void {
+    this.#putOff = putOff;
+    const nowMs = this.#host.clock.monotonicMs();
+    const clearings = [...this.#lingering.values()].map(({ untilMs }) => untilMs);
+    this.#convergeAtMs = putOff.size > 0 ? nowMs : Math.min(nowMs + DRIFT_EVERY_MS, ...clearings);
+  }
+
+  /** Dead containers whose cgroups stay for now; those whose time is over are forgotten. */
+  #dead(): DesiredContainer[] {
+    const nowMs = this.#host.clock.monotonicMs();
+    for (const [name, { untilMs }] of this.#lingering) if (nowMs >= untilMs) this.#lingering.delete(name);
+    return [...this.#lingering.values()].map(({ container }) => container);
+  }
+
+  async #act(stage: Stage, asked: Asked, observed: Observed, putOff: Set<string>): Promise<void> {
     const batches = Map.groupBy(stage, (step) => step.verb);
     for (const [verb, steps] of batches) {
-      const { applied, error } = await send(this.#host, verb, steps);
-      for (const step of steps.slice(0, applied)) this.#tellStep(step, asked);
-      await this.#options.afterBatch?.();
-      const failed = steps[applied];
-      if (error === undefined || failed === undefined) continue;
-      this.#tell({
-        kind: 'step',
-        atMs: this.#nowMs(),
-        verb,
-        target: targetOf(failed),
-        why: failed.why,
-        error: error.message,
-      });
-      throw new EngineError(`${error.message}; wanted because: ${failed.why}`, error);
+      for (let from = 0; from < steps.length;) {
+        const { applied, error } = await send(this.#host, verb, steps.slice(from));
+        for (const step of steps.slice(from, from + applied)) this.#tellStep(step, asked);
+        await this.#options.afterBatch?.();
+        const failed = steps[from + applied];
+        from += applied + 1;
+        if (error === undefined || failed === undefined) continue;
+        const mayWait = isTooEarly(failed, error, observed);
+        if (mayWait) putOff.add(keyOf(failed));
+        if (!mayWait || !this.#putOff.has(keyOf(failed))) this.#tellRefusal(failed, error);
+        if (!mayWait) throw new EngineError(`${error.message}; wanted because: ${failed.why}`, error);
+      }
     }
   }
 
   /** Writes down the ends of containers before anything of theirs is cleared away: an end cannot be read back after that. */
-  async #noteDeaths(containers: readonly ContainerState[]): Promise<boolean> {
+  async #noteDeaths(containers: readonly ContainerState[]): Promise<void> {
     const asked = await this.#readAsked();
-    const gone = endedAmong(wantedOf(asked), containers);
-    if (gone.length === 0) return false;
+    const wanted = wantedOf(asked);
+    const gone = endedAmong(wanted, containers);
+    if (gone.length === 0) return;
     this.#takeEvents();
     await this.#host.store.commit(endingOf(gone.map(({ name }) => name)));
     this.#asked = { ...asked, ended: new Set([...asked.ended, ...gone.map(({ name }) => name)]) };
-    for (const state of gone)
+    const untilMs = this.#host.clock.monotonicMs() + CLEAR_AFTER_MS;
+    for (const state of gone) {
+      this.#lingering.set(state.name, { container: wanted.find(({ name }) => name === state.name)!, untilMs });
       this.#tell({ kind: 'death', atMs: this.#nowMs(), container: state.name, cause: this.#causeOf(state) });
-    return true;
+    }
+    this.#convergeAtMs = Math.min(this.#convergeAtMs, untilMs);
   }
 
   #causeOf({ name, oomKilled }: ContainerState): DeathObservation['cause'] {
@@ -222,10 +266,20 @@ export class Engine {
     const atMs = this.#nowMs();
     this.#tell({ kind: 'step', atMs, verb: step.verb, target: targetOf(step), why: step.why });
     if (step.verb === 'containers.start') {
-      const requestBytes = asked.desired?.containers.find(({ name }) => name === step.with.name)?.requestBytes ?? 0;
-      this.#tell({ kind: 'start', atMs, container: step.with.name, requestBytes });
+      const { name } = step.with;
+      const { requestBytes, priority } = asked.desired!.containers.find((container) => container.name === name)!;
+      this.#killed.delete(name);
+      this.#tell({ kind: 'start', atMs, container: name, requestBytes, priority });
     }
-    if (step.verb === 'containers.stop') this.#tell({ kind: 'death', atMs, container: step.with, cause: 'stopped' });
+    if (step.verb === 'containers.stop') {
+      const cause = this.#killed.delete(step.with) ? 'supervisor' : 'stopped';
+      this.#tell({ kind: 'death', atMs, container: step.with, cause });
+    }
+  }
+
+  #tellRefusal(step: Step, error: HostError): void {
+    const { verb, why } = step;
+    this.#tell({ kind: 'step', atMs: this.#nowMs(), verb, target: targetOf(step), why, error: error.message });
   }
 
   /** Passes on what the supervisor saw, so that a recording stands in order of time. */
@@ -253,7 +307,7 @@ export class Engine {
     const mine = this.#last.then(work);
     this.#last = mine.catch(() => undefined);
     return mine.catch((error: unknown) => {
-      throw error instanceof HostError ? new EngineError(error.message, error) : error;
+      throw error instanceof HostError || error instanceof PolicyFault ? new EngineError(error.message, error) : error;
     });
   }
 }
@@ -265,12 +319,13 @@ const send = (host: Host, verb: Verb, steps: readonly Step[]) =>
     steps.map((step) => step.with),
   );
 
-const describe = (plan: Plan): string =>
-  plan
-    .flat()
-    .slice(0, 3)
-    .map((step) => `${step.verb} ${targetOf(step)} (${step.why})`)
-    .join(', ');
+/** A limit that usage does not fit under yet can wait; but nothing goes on where there is no ceiling at all. */
+const isTooEarly = (step: Step, { code }: HostError, { memory }: Observed): boolean =>
+  step.verb === 'cgroups.limit' &&
+  code === 'EBUSY' &&
+  (step.with.path !== PARENT || memory.cgroups.get(PARENT)?.limitBytes != null);
+
+const keyOf = (step: Step): string => `${step.verb} ${targetOf(step)}`;
 
 /** Microseconds are as fine as a recording needs. */
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;

@@ -33,6 +33,7 @@ export interface StartObservation {
   readonly atMs: number;
   readonly container: string;
   readonly requestBytes: number;
+  readonly priority: number;
 }
 
 /** A running container asks for another amount. */

@@ -52,7 +52,10 @@ export interface CgroupReader {
 /** Control groups, memory first: version 1 or 2, the caller need not know which. */
 export interface Cgroups {
   create(specs: readonly CgroupSpec[]): Promise<Applied>;
-  /** EBUSY where usage cannot be brought under the limit (v1); v2 kills instead. */
+  /**
+   * Takes cache away where that is what stands in the way. EBUSY where even so usage does not fit under the limit, and
+   * nothing is changed: nobody is killed by being limited, though v2's kernel by itself would (memory_max_write).
+   */
   limit(limits: readonly CgroupLimit[]): Promise<Applied>;
   /** EBUSY while it has processes or children; one that is gone already is no error. */
   remove(paths: readonly CgroupPath[]): Promise<Applied>;

@@ -8,6 +8,9 @@ export interface Child {
   reader: CgroupReader | undefined;
   /** Last read. `workingSetBytes` is plain usage where nobody needed better. */
   workingSetBytes: number;
+  usageBytes: number;
+  /** Inactive file cache, when `memory.stat` was last read. */
+  cacheBytes: number;
   rssBytes: number;
   /** When SIGKILL was sent; NaN where it was not. In dry mode, when it would have been. */
   signalledAtMs: number;
@@ -22,6 +25,8 @@ export const newChild = (container: SupervisedContainer): Child => ({
   container,
   reader: undefined,
   workingSetBytes: 0,
+  usageBytes: 0,
+  cacheBytes: 0,
   rssBytes: 0,
   signalledAtMs: Number.NaN,
   passedOver: false,
@@ -45,30 +50,39 @@ export const isGone = (error: unknown): boolean =>
 /** How much is read of a child: `excess` reads `memory.stat` only where usage passes the request. */
 export type Depth = 'excess' | 'all';
 
-/** Reads a child's memory into it; one whose cgroup is not there reads 0 and is forgotten as signalled. */
+/** Reads a child's memory into it. One whose cgroup is not there reads 0; one that was made anew begins a new life. */
 export function readChild(child: Child, cgroups: Pick<Cgroups, 'open'>, depth: Depth, stat: MemoryStat): void {
+  const known = child.reader !== undefined;
   try {
-    child.reader ??= openIfThere(cgroups, child.container.cgroup);
-    if (child.reader === undefined) return forget(child);
-    const usage = child.reader.usageBytes();
-    // What a victim holds is taken off the parent's working set: its cache is not in there.
-    if (depth === 'excess' && usage <= child.container.requestBytes && Number.isNaN(child.signalledAtMs)) {
-      child.workingSetBytes = usage;
-      return;
-    }
-    child.reader.readStat(stat);
-    child.workingSetBytes = Math.max(0, usage - stat.inactiveFileBytes);
-    child.rssBytes = stat.anonBytes;
+    readOnce(child, cgroups, depth, stat);
   } catch (error) {
     if (!isGone(error)) throw error;
     child.reader?.close();
     child.reader = undefined;
     forget(child);
+    if (known) readChild(child, cgroups, depth, stat);
   }
+}
+
+function readOnce(child: Child, cgroups: Pick<Cgroups, 'open'>, depth: Depth, stat: MemoryStat): void {
+  child.reader ??= openIfThere(cgroups, child.container.cgroup);
+  if (child.reader === undefined) return forget(child);
+  child.usageBytes = child.reader.usageBytes();
+  // What a victim holds is taken off the parent's working set: its cache is not in there.
+  if (depth === 'excess' && child.usageBytes <= child.container.requestBytes && Number.isNaN(child.signalledAtMs)) {
+    child.workingSetBytes = child.usageBytes;
+    return;
+  }
+  child.reader.readStat(stat);
+  child.cacheBytes = stat.inactiveFileBytes;
+  child.workingSetBytes = Math.max(0, child.usageBytes - stat.inactiveFileBytes);
+  child.rssBytes = stat.anonBytes;
 }
 
 function forget(child: Child): void {
   child.workingSetBytes = 0;
+  child.usageBytes = 0;
+  child.cacheBytes = 0;
   child.rssBytes = 0;
   child.signalledAtMs = Number.NaN;
   child.passedOver = false;

@@ -41,7 +41,8 @@ export const supervisorSettings = (memory: MemoryDesired, requests: readonly Mem
 
 /**
  * From what is to what is asked: the parent with its ceiling and its supervisor first, then the containers' own
- * cgroups; what nobody asks for any more goes. `memory` null asks for nothing at all.
+ * cgroups; what nobody asks for any more goes. `memory` null asks for nothing at all. A ceiling is raised before the
+ * supervisor's line and lowered after it, so that the kernel never acts where the supervisor was to.
  */
 export function planMemory(
   memory: MemoryDesired | null,
@@ -74,31 +75,22 @@ export function planMemory(
     memory.line,
   );
   const settings = supervisorSettings(memory, requests);
-  const same = supervised.length === 1 && samePlainData(supervised[0], settings);
-  const strangers = supervised.filter(({ parent }) => parent !== PARENT);
+  const ceiling = limitSteps(
+    PARENT,
+    limits.parentBytes,
+    cgroups,
+    'the ceiling: the kernel acts here if the supervisor does not',
+  );
+  const supervise = superviseSteps(settings, supervised);
+  const ceilingBytes = cgroups.get(PARENT)?.limitBytes ?? null;
+  const lowers = ceilingBytes !== null && limits.parentBytes !== null && limits.parentBytes < ceilingBytes;
   return {
     detach: removals,
     machine: [
       cgroups.has(PARENT)
         ? []
         : [{ verb: 'cgroups.create', with: { path: PARENT }, why: 'all containers share one hard limit' }],
-      limitSteps(PARENT, limits.parentBytes, cgroups, 'the ceiling: the kernel acts here if the supervisor does not'),
-      [
-        ...strangers.map(({ parent }): Step => ({
-          verb: 'supervision.release',
-          with: parent,
-          why: 'it looks at no parent of ours',
-        })),
-        ...(same
-          ? []
-          : [
-              {
-                verb: 'supervision.supervise',
-                with: settings,
-                why: `policy ${memory.policy.name}, ${requests.length} containers`,
-              } satisfies Step,
-            ]),
-      ],
+      ...(lowers ? [supervise, ceiling] : [ceiling, supervise]),
     ],
     attach: [
       requests
@@ -113,6 +105,28 @@ export function planMemory(
       ),
     ],
   };
+}
+
+/** One supervisor, of our parent, by these settings. */
+function superviseSteps(settings: SupervisorSettings, supervised: readonly SupervisorSettings[]): Step[] {
+  const strangers = supervised.filter(({ parent }) => parent !== PARENT);
+  const same = strangers.length === 0 && supervised.some((one) => samePlainData(one, settings));
+  return [
+    ...strangers.map(({ parent }): Step => ({
+      verb: 'supervision.release',
+      with: parent,
+      why: 'it looks at no parent of ours',
+    })),
+    ...(same
+      ? []
+      : [
+          {
+            verb: 'supervision.supervise',
+            with: settings,
+            why: `policy ${settings.policy.name}, ${settings.containers.length} containers`,
+          } satisfies Step,
+        ]),
+  ];
 }
 
 const PAGE_BYTES = 4096;

@@ -1,6 +1,7 @@
 import type { CgroupReader, Cgroups, MemoryStat } from '../host/cgroups.ts';
 import type { Supervisor, SupervisorEvent, SupervisorFactory, SupervisorSettings } from '../host/supervision.ts';
 import { MIB } from '../host/units.ts';
+import { checked, PolicyFault } from './checked.ts';
 import { type Child, type Depth, isGone, newChild, openIfThere, readChild } from './children.ts';
 import type { MemoryPolicy, Snapshot, Victim } from './policy.ts';
 
@@ -15,6 +16,12 @@ const RESIDUE_BYTES = MIB;
 
 /** Children are sampled this often, whatever the looks do. */
 const SAMPLE_EVERY_MS = 1000;
+
+/**
+ * So many children have their `memory.stat` read for a sample, in turn, so that sampling a thousand stays cheap (12 us
+ * each); of the others the cache of their last reading is taken off. Up to here every sample is exact.
+ */
+const STATS_A_SAMPLE = 100;
 
 /** A failed kill is tried again after this. */
 const RETRY_MS = 1000;
@@ -41,7 +48,9 @@ class MemorySupervisor implements Supervisor {
   #children: Child[] = [];
   #snapshot!: Columns;
   #parent: CgroupReader | undefined;
+  #nextLookMs = Number.NEGATIVE_INFINITY;
   #nextSampleMs = Number.NEGATIVE_INFINITY;
+  #nextStat = 0;
   #lastTrouble = { message: '', atMs: Number.NEGATIVE_INFINITY };
 
   constructor(
@@ -57,35 +66,43 @@ class MemorySupervisor implements Supervisor {
   }
 
   configure(settings: SupervisorSettings): void {
-    const policy = this.#resolve(settings);
+    const policy = checked(this.#resolve(settings));
+    const actsAboveBytes =
+      policy.decide === undefined ? Number.POSITIVE_INFINITY : (policy.actsAboveBytes?.(settings.line) ?? -1);
+    // Who was chosen in dry mode was never signalled.
+    const livesAnew = this.#settings !== undefined && this.#settings.dry !== settings.dry;
     if (this.#settings !== undefined && settings.parent !== this.#settings.parent) this.#closeParent();
     const known = new Map(this.#children.map((child) => [child.container.name, child]));
     this.#children = settings.containers.map((container) => {
       const before = known.get(container.name);
       if (before?.container.cgroup !== container.cgroup) return newChild(container);
       known.delete(container.name);
-      return { ...before, container };
+      return livesAnew
+        ? { ...before, container, signalledAtMs: Number.NaN, passedOver: false }
+        : { ...before, container };
     });
     for (const gone of known.values()) gone.reader?.close();
     this.#settings = settings;
     this.#policy = policy;
-    this.#actsAboveBytes =
-      policy.decide === undefined ? Number.POSITIVE_INFINITY : (policy.actsAboveBytes?.(settings.line) ?? -1);
+    this.#nextLookMs = Number.NEGATIVE_INFINITY;
+    this.#actsAboveBytes = actsAboveBytes;
     this.#depth = policy.needs.some((signal) => signal === 'workingSet' || signal === 'rss') ? 'all' : 'excess';
     this.#snapshot = columns(settings);
   }
 
   look(nowMs: number): number {
+    const { lookEveryMs } = this.#settings.line;
     try {
-      this.#lookAt(nowMs);
+      const isDue = nowMs >= this.#nextLookMs;
+      if (isDue) this.#nextLookMs = nowMs + lookEveryMs;
+      this.#lookAt(nowMs, isDue);
     } catch (error) {
-      this.#trouble(
-        nowMs,
-        isGone(error) ? 'the parent cgroup went away' : String(error instanceof Error ? error.message : error),
-      );
+      const message = error instanceof Error ? error.message : String(error);
+      this.#trouble(nowMs, isGone(error) ? 'the parent cgroup went away' : message);
       this.#closeParent();
     }
-    return nowMs + this.#settings.line.lookEveryMs;
+    // Where looks come often enough, a sample waits for the next.
+    return lookEveryMs <= SAMPLE_EVERY_MS ? this.#nextLookMs : Math.min(this.#nextLookMs, nowMs + SAMPLE_EVERY_MS);
   }
 
   close(): void {
@@ -94,16 +111,16 @@ class MemorySupervisor implements Supervisor {
     this.#children = [];
   }
 
-  #lookAt(nowMs: number): void {
+  #lookAt(nowMs: number, isDue: boolean): void {
     const parent = (this.#parent ??= openIfThere(this.#cgroups, this.#settings.parent));
     if (parent === undefined) return;
     const sampling = nowMs >= this.#nextSampleMs;
     // Usage is never below the working set: one small read settles most looks.
-    if (!sampling && parent.usageBytes() <= this.#actsAboveBytes) return;
+    if (!sampling && (!isDue || parent.usageBytes() <= this.#actsAboveBytes)) return;
     const workingSetBytes = this.#workingSet(parent);
     if (!sampling && workingSetBytes <= this.#actsAboveBytes) return;
     this.#readChildren();
-    if (workingSetBytes > this.#actsAboveBytes) this.#decide(nowMs, parent, workingSetBytes);
+    if (isDue && workingSetBytes > this.#actsAboveBytes) this.#decide(nowMs, parent, workingSetBytes);
     if (sampling) this.#sample(nowMs, parent);
   }
 
@@ -152,43 +169,35 @@ class MemorySupervisor implements Supervisor {
     return held;
   }
 
+  /** Every column anew: a policy may have written into those it was handed. */
   #fill(nowMs: number): void {
     const snapshot = this.#snapshot;
     for (const [index, child] of this.#children.entries()) {
+      snapshot.requestBytes[index] = child.container.requestBytes;
+      snapshot.priority[index] = child.container.priority;
       snapshot.workingSetBytes[index] = child.workingSetBytes;
       snapshot.rssBytes[index] = child.rssBytes;
-      snapshot.killable[index] =
-        child.reader !== undefined &&
-        child.workingSetBytes > 0 &&
-        Number.isNaN(child.signalledAtMs) &&
-        nowMs >= child.retryAtMs
-          ? 1
-          : 0;
+      snapshot.killable[index] = isKillable(child, nowMs) ? 1 : 0;
     }
   }
 
   #ask(nowMs: number): readonly Victim[] {
     try {
       const victims = this.#policy.decide?.(this.#snapshot) ?? [];
-      const wrong = victims.find(
-        (victim, at) => !this.#isKillable(victim) || victims.findIndex((other) => other.index === victim.index) !== at,
-      );
-      if (wrong === undefined) return victims;
-      this.#trouble(
-        nowMs,
-        `policy ${this.#policy.name} named container ${wrong.index}, which is not there to be killed; nobody was`,
-      );
+      const asked = new Set<number>();
+      for (const { index } of victims) {
+        const child = this.#children[index];
+        if (child === undefined || !isKillable(child, nowMs) || asked.has(index))
+          throw new PolicyFault(
+            `policy ${this.#policy.name} names container ${index}, which is not there to be killed`,
+          );
+        asked.add(index);
+      }
+      return victims;
     } catch (error) {
-      this.#trouble(
-        nowMs,
-        `policy ${this.#policy.name} failed: ${error instanceof Error ? error.message : String(error)}; nobody was killed`,
-      );
+      this.#trouble(nowMs, `${error instanceof Error ? error.message : String(error)}; nobody was killed`);
+      return [];
     }
-    return [];
-  }
-
-  #isKillable(victim: Victim): boolean {
-    return this.#snapshot.killable[victim.index] === 1 && victim.index < this.#snapshot.count;
   }
 
   #kill(nowMs: number, { index, reason }: Victim): void {
@@ -215,9 +224,13 @@ class MemorySupervisor implements Supervisor {
   #sample(nowMs: number, parent: CgroupReader): void {
     // On the grid of its own period, so that late looks do not drift.
     this.#nextSampleMs = nowMs - (nowMs % SAMPLE_EVERY_MS) + SAMPLE_EVERY_MS;
+    const { length } = this.#children;
+    for (let read = 0; read < Math.min(length, STATS_A_SAMPLE); read++) {
+      readChild(this.#children[this.#nextStat++ % length]!, this.#cgroups, 'all', this.#stat);
+    }
     const workingSetBytes: Record<string, number> = {};
-    for (const child of this.#children) {
-      if (child.reader !== undefined) workingSetBytes[child.container.name] = child.workingSetBytes;
+    for (const { container, reader, usageBytes, cacheBytes } of this.#children) {
+      if (reader !== undefined) workingSetBytes[container.name] = Math.max(0, usageBytes - cacheBytes);
     }
     this.#emit({ kind: 'sample', atMs: nowMs, totalBytes: this.#workingSet(parent), workingSetBytes });
   }
@@ -235,20 +248,24 @@ class MemorySupervisor implements Supervisor {
   }
 }
 
+/** Does it live, with no signal under way to it? */
+const isKillable = ({ reader, workingSetBytes, signalledAtMs, retryAtMs }: Child, nowMs: number): boolean =>
+  reader !== undefined && workingSetBytes > 0 && Number.isNaN(signalledAtMs) && nowMs >= retryAtMs;
+
 type Columns = { -readonly [K in keyof Snapshot]: Snapshot[K] };
 
 function columns({ containers, line }: SupervisorSettings): Columns {
   const count = containers.length;
   return {
     count,
-    names: containers.map((container) => container.name),
-    requestBytes: Float64Array.from(containers, (container) => container.requestBytes),
-    priority: Float64Array.from(containers, (container) => container.priority),
+    names: Object.freeze(containers.map((container) => container.name)),
+    requestBytes: new Float64Array(count),
+    priority: new Float64Array(count),
     workingSetBytes: new Float64Array(count),
     rssBytes: new Float64Array(count),
     killable: new Uint8Array(count),
     totalBytes: 0,
-    line,
+    line: Object.freeze({ ...line }),
     killedInLook: 0,
   };
 }

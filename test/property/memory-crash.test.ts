@@ -1,11 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readAsked } from '../../src/engine/asked.ts';
 import { observe } from '../../src/engine/engine.ts';
-import { brokenAtRest } from '../../src/engine/invariants.ts';
 import { type Bytes, MIB, type Milliseconds } from '../../src/host/units.ts';
 import { type MemoryCase, memoryCase } from './memory-cases.ts';
-import { HOST, leftovers, type MemoryRun, runMemory, settle, shipped } from './memory-run.ts';
+import { HOST, leftovers, type MemoryRun, runMemory, settle } from './memory-run.ts';
 import { Reach, runs } from './reach.ts';
 
 interface End {
@@ -17,16 +15,15 @@ interface End {
 
 /** How a run ended: who lives, what is in the store, what is there in the kernel. */
 async function endOf({ simulation }: MemoryRun, given: MemoryCase, policy: string): Promise<End> {
-  await settle(simulation, given, policy);
+  const broken = await settle(simulation, given, policy);
   const host = simulation.host(HOST);
   return simulation.run(async () => {
     const observed = await observe(host);
-    const asked = await readAsked(host.store);
     return {
       living: observed.containers.filter(({ phase }) => phase === 'running').map(({ name }) => name),
       store: (await host.store.read('')).map(({ key, value }) => `${key} ${value}`),
       limits: [...observed.memory.cgroups.values()].map(({ path, limitBytes }) => `${path} ${limitBytes}`),
-      broken: brokenAtRest(asked, observed, ({ name }) => shipped(name)),
+      broken,
     };
   });
 }

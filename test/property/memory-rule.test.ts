@@ -1,11 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { readAsked } from '../../src/engine/asked.ts';
-import { observe } from '../../src/engine/engine.ts';
-import { brokenAtRest } from '../../src/engine/invariants.ts';
 import { memoryCase } from './memory-cases.ts';
 import { oracle, type Verdict } from './memory-oracle.ts';
-import { HOST, runMemory, settle, shipped } from './memory-run.ts';
+import { runMemory, settle } from './memory-run.ts';
 import { Reach, runs } from './reach.ts';
 
 describe('gaia', () => {
@@ -34,12 +31,7 @@ describe('gaia', () => {
         ]);
         expect(verdict.violations).toEqual([]);
         expect(broken).toEqual([]);
-        await settle(simulation, given);
-        const host = simulation.host(HOST);
-        const left = await simulation.run(async () =>
-          brokenAtRest(await readAsked(host.store), await observe(host), ({ name }) => shipped(name)),
-        );
-        expect(left).toEqual([]);
+        expect(await settle(simulation, given)).toEqual([]);
       }),
       runs(3000),
     );

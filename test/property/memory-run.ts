@@ -1,9 +1,10 @@
 import type { Fault } from '../../backends/sim/faults.ts';
 import { createSimulation, type Simulation } from '../../backends/sim/simulation.ts';
+import { readAsked } from '../../src/engine/asked.ts';
 import type { Desired } from '../../src/engine/desired.ts';
 import { Engine, type EngineOptions, observe } from '../../src/engine/engine.ts';
 import { EngineError } from '../../src/engine/errors.ts';
-import { brokenAlways, type Broken } from '../../src/engine/invariants.ts';
+import { brokenAlways, brokenAtRest, type Broken } from '../../src/engine/invariants.ts';
 import type { Observation } from '../../src/engine/observation.ts';
 import type { Clock } from '../../src/host/clock.ts';
 import { EngineCrash } from '../../src/host/errors.ts';
@@ -92,9 +93,20 @@ export async function runMemory(given: MemoryCase, options: MemoryRunOptions = {
   return { simulation, observations, broken, crashes };
 }
 
-/** Asks once more for the same, which clears away at once what else would linger for a moment. */
-export const settle = (simulation: Simulation, given: MemoryCase, policy?: string): Promise<void> =>
-  simulation.run(() => again(() => engineOn(simulation).ask(desiredOf(given, policy)), simulation.host(HOST).clock));
+/**
+ * Asks for the same until nothing is left to be done, which takes a moment after each death, and gives what still was
+ * not as asked after many tries.
+ */
+export const settle = (simulation: Simulation, given: MemoryCase, policy?: string): Promise<Broken[]> =>
+  simulation.run(async () => {
+    const host = simulation.host(HOST);
+    for (let tries = 1; ; tries++) {
+      await again(() => engineOn(simulation).ask(desiredOf(given, policy)), host.clock);
+      const broken = brokenAtRest(await readAsked(host.store), await observe(host), ({ name }) => shipped(name));
+      if (broken.length === 0 || tries === 10) return broken;
+      await host.clock.sleep(500);
+    }
+  });
 
 /** Asks for nothing at all, and tells what is there after that: it should be nothing. */
 export async function leftovers(simulation: Simulation): Promise<string[]> {

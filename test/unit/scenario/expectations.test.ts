@@ -6,6 +6,7 @@ import type { Claim, Expectation } from '../../../src/scenario/scenario.ts';
 
 const start = (container: string, request: number): Observation => ({
   kind: 'start',
+  priority: 0,
   atMs: 0,
   container,
   requestBytes: request * MIB,

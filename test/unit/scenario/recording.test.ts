@@ -13,7 +13,7 @@ const HEADER: RunHeader = {
   hosts: ['host'],
 };
 const OBSERVATIONS: Observation[] = [
-  { kind: 'start', atMs: 0, container: 'web', requestBytes: 1 },
+  { kind: 'start', atMs: 0, container: 'web', requestBytes: 1, priority: 0 },
   { kind: 'sample', atMs: 1000, totalBytes: 5, workingSetBytes: { web: 5 } },
   { kind: 'death', atMs: 2000, container: 'web', cause: 'exit', host: 'host' },
   { kind: 'end', atMs: 3000 },

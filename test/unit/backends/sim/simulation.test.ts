@@ -181,26 +181,6 @@ describe('a crash of the engine', () => {
     expect(other.clock.monotonicMs()).toBe(0);
     expect(simulation.connect('a').clock.monotonicMs()).toBe(0);
   });
-
-  it('while it waits for one limit to be enforced does not set the next', async () => {
-    const simulation = simulate();
-    await startInPen(simulation, { a: { memory: { kind: 'constant', bytes: mib(512) } }, b: growing(1) });
-    await pass(simulation, 1000);
-    const engine = simulation.connect('a');
-    await simulation.run(async () => {
-      const limiting = engine.cgroups.limit(['pen/a', 'pen/b'].map((path) => ({ path, limitBytes: mib(16) })));
-      await simulation.host('a').clock.sleep(5);
-      simulation.crash('a');
-      await expect(limiting).rejects.toThrow(EngineCrash);
-      await simulation.host('a').clock.sleep(1000);
-    });
-    const limits = (await simulation.host('a').cgroups.list()).map(({ path, limitBytes }) => [path, limitBytes]);
-    expect(limits).toEqual([
-      ['pen', null],
-      ['pen/a', mib(16)],
-      ['pen/b', null],
-    ]);
-  });
 });
 
 describe('a simulation', () => {
