@@ -11,6 +11,31 @@ export interface MemoryCase {
   readonly line: MemoryLine;
   readonly containers: readonly DesiredContainer[];
   readonly lastsMs: number;
+  /** Decide but do not kill, until the change. */
+  readonly dry?: boolean;
+  /** What is asked is changed in the middle: another line, and another request for everybody. */
+  readonly change?: { readonly atMs: number; readonly scale: number; readonly requestScale: number };
+}
+
+/** The case as it is asked for after its change. */
+export function changed({ line, containers, change, ...rest }: MemoryCase): MemoryCase {
+  if (change === undefined) return { line, containers, ...rest };
+  const scaled = (bytes: number): Bytes => Math.round(bytes * change.scale) as Bytes;
+  return {
+    ...rest,
+    dry: false,
+    line: {
+      hardLimitBytes: scaled(line.hardLimitBytes),
+      killAtBytes: scaled(line.killAtBytes),
+      stopAtBytes: scaled(line.stopAtBytes),
+      ceilingBytes: scaled(line.ceilingBytes),
+      lookEveryMs: line.lookEveryMs,
+    },
+    containers: containers.map((container) => ({
+      ...container,
+      requestBytes: Math.round(container.requestBytes * change.requestScale) as Bytes,
+    })),
+  };
 }
 
 const LASTS_MS = 5000;
@@ -89,8 +114,17 @@ export const memoryCase: fc.Arbitrary<MemoryCase> = fc
     stopShare: fc.constantFrom(0.8, 0.95, 1, 1),
     ceiling: fc.constantFrom(1.02, 1.1, 1.5),
     lookEveryMs: fc.constantFrom(10, 50, 100, 500),
+    dry: fc.constantFrom(false, false, false, true),
+    change: fc.option(
+      fc.record({
+        atMs: fc.integer({ min: 500, max: 3500 }),
+        scale: fc.constantFrom(0.4, 0.8, 1, 1.4),
+        requestScale: fc.constantFrom(0.5, 1, 1, 1.5),
+      }),
+      { nil: undefined },
+    ),
   })
-  .map(({ hardShare, killAt, stopShare, ceiling, lookEveryMs, ...rest }) => {
+  .map(({ hardShare, killAt, stopShare, ceiling, lookEveryMs, dry, change, ...rest }) => {
     const peak = rest.containers.reduce((sum, { workload: { memory } }) => sum + peakOf(memory), 0);
     const hard = Math.max(8 * MIB, (peak * hardShare) / 100);
     const line = {
@@ -100,7 +134,7 @@ export const memoryCase: fc.Arbitrary<MemoryCase> = fc
       ceilingBytes: Math.round(hard * killAt * ceiling),
       lookEveryMs,
     } as MemoryLine;
-    return { ...rest, line, lastsMs: LASTS_MS };
+    return { ...rest, line, lastsMs: LASTS_MS, ...(change && { change, dry }) };
   });
 
 function peakOf(memory: MemoryCurve): number {

@@ -52,10 +52,12 @@ export function oracle(
         killsInLook = 0;
         const before = truth();
         const next = inner.look(nowMs);
-        judgeLook(before, truth(), now.line, killsInLook, verdict);
+        if (!now.dry) judgeLook(before, truth(), now.line, killsInLook, verdict);
         return next;
       },
       configure(next) {
+        if (next.line.killAtBytes < now.line.killAtBytes) verdict.met.push('a lowered line');
+        if (now.dry && !next.dry) verdict.met.push('dry, then live');
         now = next;
         inner.configure(next);
       },

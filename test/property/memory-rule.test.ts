@@ -9,6 +9,8 @@ describe('gaia', () => {
   test('kills as the rule says, over what the machine really holds', async () => {
     const reach = new Reach([
       'a kill',
+      'a lowered line',
+      'dry, then live',
       'several kills in one look',
       'a tie',
       'passed over',

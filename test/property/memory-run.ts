@@ -13,7 +13,7 @@ import { type Bytes, GIB } from '../../src/host/units.ts';
 import { policyByName } from '../../src/memory/policies.ts';
 import type { MemoryPolicy } from '../../src/memory/policy.ts';
 import { supervisorFactory } from '../../src/memory/supervisor.ts';
-import type { MemoryCase } from './memory-cases.ts';
+import { changed, type MemoryCase } from './memory-cases.ts';
 
 export const HOST = 'host';
 
@@ -43,8 +43,8 @@ export interface MemoryRun {
 }
 
 /** What the case asks of the host. */
-export const desiredOf = ({ line, containers }: MemoryCase, policy = 'gaia'): Desired => ({
-  memory: { policy: { name: policy }, line, dry: false },
+export const desiredOf = ({ line, containers, dry = false }: MemoryCase, policy = 'gaia'): Desired => ({
+  memory: { policy: { name: policy }, line, dry },
   containers,
 });
 
@@ -79,9 +79,20 @@ export async function runMemory(given: MemoryCase, options: MemoryRunOptions = {
         await engine.ask(desired).catch(onlyRefusals);
         await host.clock.sleep(1);
       }
+      const { change } = given;
+      const changing =
+        change !== undefined && simulation.nowMs() < change.atMs
+          ? host.clock
+              .sleep(change.atMs - simulation.nowMs())
+              .then(() => engine.ask(desiredOf(changed(given), options.policy)))
+              .catch((error: unknown) => {
+                if (!(error instanceof EngineCrash)) onlyRefusals(error);
+              })
+          : undefined;
       const end = new AbortController();
       void host.clock.sleep(given.lastsMs - simulation.nowMs()).then(() => end.abort());
       await engine.watch(end.signal);
+      await changing;
     } catch (error) {
       if (!(error instanceof EngineCrash)) throw error;
       crashes++;
@@ -101,8 +112,10 @@ export const settle = (simulation: Simulation, given: MemoryCase, policy?: strin
   simulation.run(async () => {
     const host = simulation.host(HOST);
     for (let tries = 1; ; tries++) {
-      await again(() => engineOn(simulation).ask(desiredOf(given, policy)), host.clock);
-      const broken = brokenAtRest(await readAsked(host.store), await observe(host), ({ name }) => shipped(name));
+      await again(() => engineOn(simulation).ask(desiredOf(changed(given), policy)), host.clock);
+      const broken = brokenAtRest(await readAsked(host.store), await observe(host), ({ name }) => shipped(name))
+        // A lowered limit that usage does not fit under, with nobody to kill for it, waits for as long as that is so.
+        .filter(({ message }) => given.change === undefined || !message.startsWith('cgroups.limit'));
       if (broken.length === 0 || tries === 10) return broken;
       await host.clock.sleep(500);
     }
