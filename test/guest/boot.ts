@@ -1,4 +1,5 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -31,7 +32,8 @@ export interface GuestEnd {
 
 /** Boots a guest, runs one command in it as root, and ends it. QEMU never outlives the call, nor the process that calls. */
 export async function runInGuest(command: readonly string[], options: GuestOptions): Promise<GuestEnd> {
-  const run = await mkdtemp(path.join(tmpdir(), 'plimsoll-guest-'));
+  await sweep();
+  const run = await mkdtemp(path.join(tmpdir(), `${RUN_FOLDER}${process.pid}-`));
   const servers: Server[] = [];
   try {
     await writeFile(path.join(run, 'environment'), `modules=${quoted(options.files.modules)}\n`);
@@ -68,6 +70,16 @@ export async function runInGuest(command: readonly string[], options: GuestOptio
   } finally {
     for (const server of servers) server.close();
     await rm(run, { recursive: true, force: true });
+  }
+}
+
+const RUN_FOLDER = 'plimsoll-guest-';
+
+/** Removes what runs left whose process was killed; their QEMU went with it. */
+async function sweep(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const owner = name.startsWith(RUN_FOLDER) && name.slice(RUN_FOLDER.length).split('-')[0];
+    if (owner && !existsSync(`/proc/${owner}`)) await rm(path.join(tmpdir(), name), { recursive: true, force: true });
   }
 }
 
