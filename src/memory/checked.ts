@@ -25,7 +25,7 @@ export function checked(policy: MemoryPolicy): MemoryPolicy {
   };
   const checkedPolicy: MemoryPolicy = {
     ...policy,
-    needs: (policy.needs as MemoryPolicy['needs'] | undefined) ?? ['workingSet'],
+    needs: policy.needs ?? ['workingSet'],
     limits: (requestBytes, line) =>
       limitsOf(
         policy.name,

@@ -51,7 +51,7 @@ describe('coming', () => {
     ]));
 
   test('hard-limit gives each its own limit', () =>
-    expect(plan(requests, cgroups(), [], memory, policyByName('hard-limit')!).at(-1)).toBe(
+    expect(plan(requests, cgroups(), [], memory, policyByName('hard-limit')).at(-1)).toBe(
       'cgroups.limit containers/a | cgroups.limit containers/b',
     ));
 
