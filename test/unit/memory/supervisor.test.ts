@@ -79,13 +79,13 @@ function supervise(machine: ScriptedMachine, asked: SupervisorSettings, policy: 
 
 describe('after a kill', () => {
   test('usage is read afresh: one that has shrunk meanwhile lives', () => {
-    const machine = new ScriptedMachine({ all: { usage: 150 }, a: { usage: 80 }, b: { usage: 70 } });
-    machine.onKill = () => {
+    const machine = new ScriptedMachine({ all: { usage: 250 }, a: { usage: 80 }, b: { usage: 70 }, c: { usage: 60 } });
+    machine.onKill = (path) => {
       machine.use['b'] = { usage: 10 };
-      machine.use['all'] = { usage: 95 };
+      machine.use['all'] = { usage: path === 'a' ? 190 : 150 };
     };
-    supervise(machine, settings({ a: 10, b: 20 })).supervisor.look(0);
-    expect(machine.killed).toEqual(['a']);
+    supervise(machine, settings({ a: 10, b: 20, c: 55 })).supervisor.look(0);
+    expect(machine.killed).toEqual(['a', 'c']);
   });
 
   test('a kill that fails is told, the next one pays, and it is tried again a second later', () => {
