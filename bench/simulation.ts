@@ -47,17 +47,17 @@ export async function simulatedSpeedup(): Promise<number> {
     resolveLine,
     checkFault: () => undefined,
   });
-  const { backend, engineFor, close } = openSim(scenario, ({ name }) => policyByName(name)!);
+  const opened = openSim(scenario, ({ name }) => policyByName(name)!);
   const digest = createHash('sha256');
   const before = process.cpuUsage();
-  const { held, verdicts } = await runScenario(scenario, backend, {
-    engineFor,
+  const { held, verdicts } = await runScenario(scenario, opened.backend, {
+    engineFor: opened.engineFor,
     commit: 'bench',
     record: (line) => digest.update(line),
   });
   digest.digest('hex');
   const { user, system } = process.cpuUsage(before);
-  await close();
+  await opened.close();
   if (!held)
     throw new Error(`the bench's own scenario does not hold: ${verdicts.map(({ detail }) => detail).join('; ')}`);
   return (SIMULATED_SECONDS * 1e6) / (user + system);

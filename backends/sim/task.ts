@@ -14,7 +14,7 @@ import type { Group } from './group.ts';
  * How fast a process can touch new memory: 2.45 GiB/s measured for one that fills a fresh buffer (kernel 6.18, 256 MiB).
  * A curve that jumps is followed at this speed, so that a limit is met on the way, with what is there at that moment.
  */
-export const TOUCH_BYTES_PER_MS = (2 * GIB) / 1000;
+const TOUCH_BYTES_PER_MS = (2 * GIB) / 1000;
 
 /** Floating point leaves this much between a value and the curve it follows. */
 const SAME_BYTES = 1;

@@ -18,7 +18,7 @@ import { changed, type MemoryCase } from './memory-cases.ts';
 export const HOST = 'host';
 
 /** The shipped policy of this name. */
-export function shipped(name: string): MemoryPolicy {
+function shipped(name: string): MemoryPolicy {
   const policy = policyByName(name);
   if (policy === undefined) throw new Error(`no policy ${name}`);
   return policy;

@@ -15,7 +15,7 @@ export const growing = (mibPerSecond: number): Workload => ({
 });
 
 /** A supervisor that only asks for its next look. */
-export const idle: SupervisorFactory = (_cgroups, settings) => ({
+const idle: SupervisorFactory = (_cgroups, settings) => ({
   look: (nowMs) => nowMs + settings.line.lookEveryMs,
   configure: () => undefined,
   close: () => undefined,
