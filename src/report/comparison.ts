@@ -43,7 +43,7 @@ const PLOT_ROWS = 10;
 export function compareText(ground: Ground, outcomes: readonly Outcome[], paint: Paint): string[] {
   return [
     ground.title,
-    `${outcomes[0]?.containers ?? 0} containers over ${formatMilliseconds(ground.spanMs)} on ${ground.machines === 1 ? 'one machine' : `${ground.machines} machines`}; at the most they ask for ${ground.overCommit.toFixed(2)} times the hard limit of ${formatBytes(ground.hardLimitBytes)}`,
+    `${outcomes[0]?.containers ?? 0} containers over ${formatMilliseconds(ground.spanMs)} on ${ground.machines === 1 ? 'one machine' : `${ground.machines} machines`}; at the most they ask for ${ground.overCommit.toFixed(2)} times the hard limit of ${formatBytes(ground.hardLimitBytes)}; killAt is ${formatBytes(ground.killAtBytes)}`,
     ...outcomes.flatMap((outcome) => ['', ...outcomeText(ground, outcome, paint)]),
     '',
     ...table(outcomes),
@@ -62,10 +62,7 @@ function outcomeText(ground: Ground, outcome: Outcome, paint: Paint): string[] {
     ...plotArea(
       {
         values: outcome.totalBytes,
-        lines: [
-          { label: 'hard limit', value: ground.hardLimitBytes },
-          { label: 'killAt', value: ground.killAtBytes },
-        ],
+        lines: [{ label: 'hard limit', value: ground.hardLimitBytes }],
         marks: outcome.kills.map(({ atMs }) =>
           Math.min(columns - 1, Math.floor((atMs / Math.max(1, ground.spanMs)) * columns)),
         ),
