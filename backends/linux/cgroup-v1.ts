@@ -84,7 +84,7 @@ function killUntilNoneIsNew(folder: string, stateFile: string): void {
 }
 
 /** Processes in this folder and under it. */
-export function pidsUnder(folder: string): number[] {
+function pidsUnder(folder: string): number[] {
   return foldersUnder(folder).flatMap((each) => {
     try {
       return readPids(join(each, 'cgroup.procs'));

@@ -37,7 +37,7 @@ const limitBytes = z.number().min(0).nullable();
 const limitsShape = z.object({ parentBytes: limitBytes, childBytes: z.array(limitBytes).length(2) });
 
 /** Is it the path of a user's own policy, rather than a name? */
-export const isPolicyFile = (nameOrPath: string): boolean => /[/\\]|\.[cm]?[jt]s$/.test(nameOrPath);
+const isPolicyFile = (nameOrPath: string): boolean => /[/\\]|\.[cm]?[jt]s$/.test(nameOrPath);
 
 /** A shipped policy by its name, or a user's own by the path of its file. @throws PolicyError */
 export async function loadPolicy(nameOrPath: string): Promise<LoadedPolicy> {

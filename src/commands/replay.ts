@@ -142,7 +142,7 @@ function factorOf(option: string, text: string | undefined): number | undefined 
 }
 
 /** The document of `--json`. The digest is over kills and summary, a line each. */
-export async function documentOf(trace: Trace, { kills, summary }: ReplayResult) {
+async function documentOf(trace: Trace, { kills, summary }: ReplayResult) {
   const digest = createHash('sha256');
   for (const line of [...kills, summary]) digest.update(`${JSON.stringify(line)}\n`);
   return {
@@ -160,7 +160,7 @@ export async function documentOf(trace: Trace, { kills, summary }: ReplayResult)
 }
 
 /** The outcome for people. */
-export function textOf({ trace, machines }: Placement, { kills, summary }: ReplayResult): string {
+function textOf({ trace, machines }: Placement, { kills, summary }: ReplayResult): string {
   const count = (number: number, one: string): string =>
     `${number.toLocaleString('en')} ${one}${number === 1 ? '' : 's'}`;
   const limit =

@@ -4,7 +4,7 @@ import type { PlacedMachine, Placement } from './placement.ts';
  * Usage between two samples: linear, in whole bytes. It rises or falls from one sample to the next without turning
  * back, and is exactly the sample at the samples.
  */
-export const between = (from: number, to: number, fromMs: number, toMs: number, atMs: number): number =>
+const between = (from: number, to: number, fromMs: number, toMs: number, atMs: number): number =>
   Math.round(from + (to - from) * ((atMs - fromMs) / (toMs - fromMs)));
 
 /**

@@ -51,7 +51,7 @@ export async function runOnLinux(contractCase: ContractCase): Promise<void> {
   }
 }
 
-export async function waitUntil(predicate: () => boolean | Promise<boolean>, what: string): Promise<void> {
+async function waitUntil(predicate: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const until = performance.now() + WAIT_MS;
   while (!(await predicate())) {
     if (performance.now() > until) throw new Error(`waited ${WAIT_MS / 1000} s in vain for ${what}`);

@@ -5,11 +5,8 @@ import { differences } from '../../../../backends/sim/differences.ts';
 const readme = readFileSync(new URL('../../../../README.md', import.meta.url), 'utf8');
 
 test('the README tells every known difference from the kernel, or that there is none', () => {
-  if (differences.length === 0) expect(readme).toContain('each with a failing test: none');
-  for (const { id, reason } of differences) {
-    expect(readme).toContain(id);
-    expect(readme).toContain(reason);
-  }
+  const told = differences.length === 0 ? ['each with a failing test: none'] : differences.flatMap(({ id, reason }) => [id, reason]);
+  expect(told.filter((text) => !readme.includes(text))).toEqual([]);
 });
 
 test('each has a test and names scenarios that are there', () => {
