@@ -5,7 +5,10 @@ import { differences } from '../../../../backends/sim/differences.ts';
 const readme = readFileSync(new URL('../../../../README.md', import.meta.url), 'utf8');
 
 test('the README tells every known difference from the kernel, or that there is none', () => {
-  const told = differences.length === 0 ? ['each with a failing test: none'] : differences.flatMap(({ id, reason }) => [id, reason]);
+  const told =
+    differences.length === 0
+      ? ['each with a failing test: none']
+      : differences.flatMap(({ id, reason }) => [id, reason]);
   expect(told.filter((text) => !readme.includes(text))).toEqual([]);
 });
 
