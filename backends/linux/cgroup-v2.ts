@@ -36,7 +36,7 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
       }
     },
     setLimit(path, limitBytes) {
-      if (limitBytes !== null) refuseToKill(path, folder(path), limitBytes);
+      if (limitBytes !== null) refuseToKill(folder(path), limitBytes);
       writeText(join(folder(path), 'memory.max'), limitBytes === null ? 'max' : String(limitBytes));
     },
     readLimit,
@@ -62,11 +62,11 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
 }
 
 /** memory.max below what cannot be reclaimed would kill (memory_max_write, mm/memcontrol.c); v1 refuses with EBUSY, and so does this. */
-function refuseToKill(path: string, folder: string, limitBytes: number): void {
+function refuseToKill(folder: string, limitBytes: number): void {
   const stat = join(folder, 'memory.stat');
   const reclaimableBytes = readKey(stat, 'file') - readKey(stat, 'shmem') + readKey(stat, 'slab_reclaimable');
   if (readCount(join(folder, 'memory.current')) - reclaimableBytes > limitBytes)
-    throw new HostError('EBUSY', 'cgroups.limit', path, { detail: 'usage cannot be brought under the limit' });
+    throw Object.assign(new Error('usage cannot be brought under the limit'), { code: 'EBUSY' });
 }
 
 function enable(folder: string, controller: string): void {

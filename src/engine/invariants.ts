@@ -1,3 +1,4 @@
+import { checked } from '../memory/checked.ts';
 import { PARENT } from '../memory/plan.ts';
 import type { Asked } from './asked.ts';
 import { type EngineOptions, type Observed, planFrom } from './engine.ts';
@@ -9,19 +10,20 @@ export interface Broken {
   readonly message: string;
 }
 
-/** What must hold at every moment, between any two steps. */
-export function brokenAlways({ memory, containers }: Observed): Broken[] {
+/** What must hold at every moment, between any two steps. A ceiling may be missing only where the policy wants none. */
+export function brokenAlways({ memory, containers }: Observed, policies: EngineOptions['policies']): Broken[] {
   const running = containers.filter(({ phase }) => phase === 'running');
   if (running.length === 0) return [];
   const names = running.map(({ name }) => name).join(', ');
   const parent = memory.cgroups.get(PARENT);
+  const supervised = memory.supervised.find(({ parent: path }) => path === PARENT);
+  const wantsCeiling =
+    supervised === undefined || checked(policies(supervised.policy)).limits([], supervised.line).parentBytes !== null;
   return [
-    ...(parent?.limitBytes == null
+    ...(wantsCeiling && parent?.limitBytes == null
       ? [{ about: PARENT, message: `${names} run without a ceiling: if the supervisor dies nothing stops them` }]
       : []),
-    ...(memory.supervised.some(({ parent: path }) => path === PARENT)
-      ? []
-      : [{ about: PARENT, message: `${names} run without a supervisor` }]),
+    ...(supervised !== undefined ? [] : [{ about: PARENT, message: `${names} run without a supervisor` }]),
     ...running
       .filter(({ cgroup }) => !memory.cgroups.has(cgroup))
       .map(({ name, cgroup }) => ({ about: name, message: `runs outside its cgroup ${cgroup}` })),

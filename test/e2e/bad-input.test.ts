@@ -99,7 +99,7 @@ describe('a bad policy is told in one line, and exit code 2', () => {
     const own =
       'export default { name: "mine", about: "", needs: [], limits: (r) => ({ parentBytes: null, childBytes: r.map(() => null) }), decide() { throw new Error("at a loss"); } };';
     const result = await plimsoll(['run', await file('good.yaml', text), '--policy', await file('policy.ts', own)]);
-    expect(result.stdout).toContain('trouble: policy mine failed: at a loss; nobody was killed');
+    expect(result.stdout).toContain('trouble: policy mine: decide throws: at a loss; nobody was killed');
   });
 });
 

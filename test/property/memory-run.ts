@@ -69,7 +69,7 @@ export async function runMemory(given: MemoryCase, options: MemoryRunOptions = {
     const engine = engineOn(simulation, {
       sink: (observation) => observations.push(observation),
       afterBatch: async () => {
-        broken.push(...brokenAlways(await observe(host)));
+        broken.push(...brokenAlways(await observe(host), ({ name }) => shipped(name)));
       },
     });
     try {

@@ -35,7 +35,7 @@ export function openSim(scenario: Scenario, policies: FindPolicy): OpenBackend {
         sink,
         zeroMs,
         afterBatch: async () => {
-          for (const { about, message } of brokenAlways(await observe(simulation.host(host.name))))
+          for (const { about, message } of brokenAlways(await observe(simulation.host(host.name)), policies))
             sink({
               kind: 'note',
               atMs: simulation.nowMs() - zeroMs,
