@@ -67,8 +67,14 @@ export class Mailbox {
 }
 
 function replace(path: string, text: string): void {
-  writeFileSync(`${path}.${process.pid}`, text);
-  renameSync(`${path}.${process.pid}`, path);
+  const whole = `${path}.${process.pid}`;
+  try {
+    writeFileSync(whole, text);
+    renameSync(whole, path);
+  } catch (error) {
+    rmSync(whole, { force: true });
+    throw error;
+  }
 }
 
 function readIfThere(path: string): string | null {

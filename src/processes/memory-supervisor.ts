@@ -2,16 +2,15 @@
 // must know from one file, and waits for nobody.
 import { existsSync, writeFileSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
-import { pathToFileURL } from 'node:url';
 import * as z from 'zod';
 import { type CgroupPlace, linuxCgroups } from '../../backends/linux/cgroups.ts';
 import { monotonicMs, pause } from '../../backends/linux/clock.ts';
 import { EventWriter } from '../../backends/linux/event-log.ts';
-import { Mailbox } from '../../backends/linux/mailbox.ts';
+import { type Answer, Mailbox } from '../../backends/linux/mailbox.ts';
 import { self } from '../../backends/linux/owner.ts';
+import { loadPolicy } from '../commands/policy.ts';
 import type { PolicyReference, Supervisor, SupervisorSettings } from '../host/supervision.ts';
 import { bytes, milliseconds } from '../host/units.ts';
-import { policyByName, policyNames } from '../memory/policies.ts';
 import type { MemoryPolicy } from '../memory/policy.ts';
 import { supervisorFactory } from '../memory/supervisor.ts';
 
@@ -59,12 +58,33 @@ const policies = new Map<string, MemoryPolicy>();
 const makeSupervisor = supervisorFactory(({ policy }) => policies.get(keyOf(policy))!);
 
 async function run(): Promise<void> {
-  let supervisor: Supervisor | undefined;
-  let settings: SupervisorSettings | null = null;
+  let supervisor = undefined as Supervisor | undefined;
+  let settings = null as SupervisorSettings | null;
   let orderStamp: string | null = null;
   let answerStamp: string | null = null;
+  /** What could not be written yet. */
+  let answer: Answer | undefined;
   let nextMailMs = 0;
   let nextLookMs = 0;
+
+  /** Takes over an order whole, or says why not and goes on with what it had. */
+  const takeOver = async (text: string): Promise<Answer> => {
+    let revision = '';
+    try {
+      const order = JSON.parse(text) as { revision?: unknown };
+      revision = String(order.revision);
+      const next = Order.parse(order).settings;
+      policies.set(keyOf(next.policy), (await loadPolicy(keyOf(next.policy))).policy);
+      if (supervisor === undefined) supervisor = makeSupervisor(cgroups, next, (event) => events.add(event));
+      else supervisor.configure(next);
+      settings = next;
+      return { supervisor: me, revision, settings };
+    } catch (error) {
+      const refusal = error instanceof z.ZodError ? z.prettifyError(error).replaceAll('\n', '; ') : messageOf(error);
+      return { supervisor: me, revision, settings, refusal };
+    }
+  };
+
   for (;;) {
     const nowMs = monotonicMs();
     if (nowMs >= nextMailMs - MAIL_EARLY_MS) {
@@ -72,82 +92,44 @@ async function run(): Promise<void> {
       const stamp = mailbox.orderStamp();
       const replaced = answerStamp !== null && mailbox.answerStamp() !== answerStamp;
       if (stamp === null || replaced || (settings !== null && !existsSync(cgroups.folder(settings.parent)))) break;
-      if (stamp !== orderStamp) {
-        orderStamp = stamp;
-        const order = await readOrder();
-        if (order === null) break;
-        if (order.settings !== null) {
-          settings = order.settings;
-          if (supervisor === undefined) supervisor = makeSupervisor(cgroups, settings, (event) => events.add(event));
-          else supervisor.configure(settings);
+      try {
+        if (stamp !== orderStamp) {
+          const text = mailbox.readOrder();
+          if (text === null) break;
+          orderStamp = stamp;
+          answer = await takeOver(text);
           nextLookMs = nowMs;
         }
-        mailbox.writeAnswer({
-          supervisor: me,
-          revision: order.revision,
-          settings,
-          ...(order.refusal === undefined ? {} : { refusal: order.refusal }),
-        });
-        answerStamp = mailbox.answerStamp();
-        if (supervisor === undefined) break;
+        if (answer !== undefined) {
+          mailbox.writeAnswer(answer);
+          answerStamp = mailbox.answerStamp();
+          answer = undefined;
+          if (settings === null) break;
+        }
+      } catch (error) {
+        // A full folder, say: containers are watched over all the same, and the mail is tried again.
+        events.add({ kind: 'trouble', atMs: nowMs, message: `the engine cannot be answered: ${messageOf(error)}` });
       }
     }
     if (supervisor !== undefined && nowMs >= nextLookMs) {
       nextLookMs = supervisor.look(nowMs);
       events.flush(nowMs);
     }
-    const restMs = Math.min(nextLookMs, nextMailMs) - monotonicMs();
+    const restMs = Math.min(supervisor === undefined ? nextMailMs : nextLookMs, nextMailMs) - monotonicMs();
     if (restMs >= SLEEP_FROM_MS) pause(restMs);
   }
   supervisor?.close();
   events.flush(monotonicMs());
 }
 
-interface ReadOrder {
-  readonly revision: string;
-  readonly settings: SupervisorSettings | null;
-  readonly refusal?: string;
-}
-
-/** The order, checked, its policy loaded; null where it was taken back meanwhile. */
-async function readOrder(): Promise<ReadOrder | null> {
-  const text = mailbox.readOrder();
-  if (text === null) return null;
-  let revision = '';
-  try {
-    const order = Order.parse(JSON.parse(text));
-    revision = order.revision;
-    await loadPolicy(order.settings.policy);
-    return { revision, settings: order.settings };
-  } catch (error) {
-    const refusal = error instanceof z.ZodError ? z.prettifyError(error).replaceAll('\n', '; ') : messageOf(error);
-    return { revision, settings: null, refusal };
-  }
-}
-
-async function loadPolicy(reference: PolicyReference): Promise<void> {
-  const key = keyOf(reference);
-  if (policies.has(key)) return;
-  if (reference.file === undefined) {
-    const policy = policyByName(reference.name);
-    if (policy === undefined)
-      throw new Error(`no policy is named "${reference.name}"; there are ${policyNames.join(', ')}`);
-    policies.set(key, policy);
-    return;
-  }
-  const module = (await import(pathToFileURL(reference.file).href)) as Record<string, unknown>;
-  const policy = [module['default'], ...Object.values(module)].find(isPolicy);
-  if (policy === undefined)
-    throw new Error(`${reference.file} exports no policy: export default { name, about, needs, limits, decide }`);
-  policies.set(key, policy);
-}
-
-const isPolicy = (value: unknown): value is MemoryPolicy =>
-  typeof value === 'object' && value !== null && 'limits' in value && typeof value.limits === 'function';
-
 const keyOf = ({ name, file }: PolicyReference): string => file ?? name;
 
 const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** What a policy prints goes nowhere: nobody reads it, and it would fill the folder. What ends the process is still logged. */
+function beQuiet(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.write = () => true;
+}
 
 /** When memory is short this process must be the last to wait and the last to be chosen. Without the right, as it is. */
 function comeFirst(): void {
@@ -160,4 +142,5 @@ function comeFirst(): void {
 }
 
 comeFirst();
+beQuiet();
 await run();
