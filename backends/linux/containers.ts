@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -9,13 +10,17 @@ import type { Containers, ContainerSpec, ContainerState } from '../../src/host/c
 import { HostError } from '../../src/host/errors.ts';
 import type { CgroupPlace, LinuxCgroups } from './cgroups.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
-import { hostError, inOrder } from './errors.ts';
+import { hostError, inOrder, isAbsent } from './errors.ts';
+import { readPids } from './kernel-file.ts';
 
 /** All processes of a batch are up within this; a hundred of them take 3 s on two cores. */
 const READY_WITHIN_MS = 60_000;
 
 /** A killed container is gone within this: death takes 70 ms a GB. */
 const STOP_WITHIN_MS = 30_000;
+
+/** A process that was on its way into the cgroup when it was killed is killed with the next. */
+const KILL_AGAIN_MS = 100;
 
 const POLL_MS = 3;
 
@@ -44,7 +49,12 @@ export class ProcessContainers implements Containers {
   }
 
   async start(specs: readonly ContainerSpec[]): Promise<Applied> {
-    const states = new Map((await this.#cgroups.list()).map((state) => [state.path, state]));
+    let states: ReadonlyMap<string, CgroupState>;
+    try {
+      states = new Map((await this.#cgroups.list()).map((state) => [state.path, state]));
+    } catch (error) {
+      return { applied: 0, error: hostError('containers.start', specs[0]?.name ?? '', error) };
+    }
     const checked = await inOrder(
       specs,
       'containers.start',
@@ -58,29 +68,68 @@ export class ProcessContainers implements Containers {
     const epochNs = process.hrtime.bigint();
     for (const launch of good) for (const child of launch) go(child, epochNs);
     if (failed < 0) return checked;
-    for (const launch of launches.slice(failed)) if (!(launch instanceof HostError)) abandon(launch);
+    await Promise.all(
+      launches.slice(failed).map((launch) => (launch instanceof HostError ? undefined : abandon(launch))),
+    );
     return { applied: failed, error: launches[failed] as HostError };
   }
 
-  stop(names: readonly string[]): Promise<Applied> {
-    return inOrder(
+  /** Everybody is killed before anybody is waited for. */
+  async stop(names: readonly string[]): Promise<Applied> {
+    let running: readonly ContainerState[];
+    try {
+      running = (await this.list()).filter(({ phase }) => phase === 'running');
+    } catch (error) {
+      return { applied: 0, error: hostError('containers.stop', names[0] ?? '', error) };
+    }
+    const cgroupsOf = (name: string): string[] =>
+      running.filter((state) => state.name === name).map(({ cgroup }) => cgroup);
+    const killed = await inOrder(
       names,
       'containers.stop',
       (name) => name,
+      (name) => cgroupsOf(name).forEach((cgroup) => this.#kill(cgroup)),
+    );
+    const untilMs = monotonicMs() + STOP_WITHIN_MS;
+    const gone = await inOrder(
+      names.slice(0, killed.applied),
+      'containers.stop',
+      (name) => name,
       async (name) => {
-        const untilMs = monotonicMs() + STOP_WITHIN_MS;
-        for (;;) {
-          const running = (await this.list()).filter((state) => state.name === name && state.phase === 'running');
-          if (running.length === 0) return;
-          for (const { cgroup } of running) this.#cgroups.kill(cgroup);
-          if (monotonicMs() > untilMs)
+        let againMs = monotonicMs() + KILL_AGAIN_MS;
+        while (cgroupsOf(name).some((cgroup) => this.#lives(cgroup))) {
+          const nowMs = monotonicMs();
+          if (nowMs > untilMs)
             throw new HostError('ETIMEDOUT', 'containers.stop', name, {
               detail: `it did not die within ${STOP_WITHIN_MS / 1000} s of SIGKILL`,
             });
+          if (nowMs > againMs) {
+            for (const cgroup of cgroupsOf(name)) this.#kill(cgroup);
+            againMs = nowMs + KILL_AGAIN_MS;
+          }
           await linuxClock.sleep(POLL_MS);
         }
       },
     );
+    return gone.error === undefined ? killed : gone;
+  }
+
+  /** One that went away meanwhile has nobody in it. */
+  #kill(cgroup: string): void {
+    try {
+      this.#cgroups.kill(cgroup);
+    } catch (error) {
+      if (!isAbsent(error)) throw error;
+    }
+  }
+
+  #lives(cgroup: string): boolean {
+    try {
+      return readPids(join(this.#cgroups.folder(cgroup), 'cgroup.procs')).length > 0;
+    } catch (error) {
+      if (isAbsent(error)) return false;
+      throw error;
+    }
   }
 
   async list(): Promise<readonly ContainerState[]> {
@@ -123,30 +172,32 @@ export class ProcessContainers implements Containers {
     const { entry, place, sharedFolder, cacheFolder } = this.#options;
     const { name, cgroup, workload } = spec;
     const launch: ChildProcess[] = [];
+    const begin = async (index: number): Promise<void> => {
+      // One young generation of 1 MiB, no helper threads: what the runtime itself uses is charged to the container.
+      const child = spawn(process.execPath, ['--max-semi-space-size=1', '--v8-pool-size=0', entry], {
+        detached: true,
+        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+        env: { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' },
+        cwd: '/',
+      });
+      launch.push(child);
+      const isReady = ready(child);
+      const order = {
+        place,
+        cgroup,
+        workload,
+        index,
+        sharedFile: join(sharedFolder, `${name}.${index}`),
+        cacheFile: join(cacheFolder, name),
+      };
+      channelOf(child)?.write(`${JSON.stringify(order)}\n`);
+      await isReady;
+    };
     try {
-      for (let index = 0; index < (workload.processes ?? 1); index++) {
-        // One young generation of 1 MiB, no helper threads: what the runtime itself uses is charged to the container.
-        const child = spawn(process.execPath, ['--max-semi-space-size=1', '--v8-pool-size=0', entry], {
-          detached: true,
-          stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-          env: { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' },
-          cwd: '/',
-        });
-        launch.push(child);
-        const order = {
-          place,
-          cgroup,
-          workload,
-          index,
-          sharedFile: join(sharedFolder, `${name}.${index}`),
-          cacheFile: join(cacheFolder, name),
-        };
-        channelOf(child).write(`${JSON.stringify(order)}\n`);
-      }
-      await Promise.all(launch.map(ready));
+      await Promise.all(Array.from({ length: workload.processes ?? 1 }, (_, index) => begin(index)));
       return launch;
     } catch (error) {
-      abandon(launch);
+      await abandon(launch);
       return hostError('containers.start', name, error, error instanceof Error ? error.message : undefined);
     }
   }
@@ -161,7 +212,9 @@ function phaseOf({ populated, peakBytes }: CgroupState): ContainerState['phase']
   return peakBytes === 0 ? 'created' : 'exited';
 }
 
-const channelOf = (child: ChildProcess): Duplex => child.stdio[3] as Duplex;
+/** A process that could not be spawned for want of file descriptors has none, whatever the types of Node say. */
+const channelOf = (child: ChildProcess): Duplex | undefined =>
+  (child.stdio as ChildProcess['stdio'] | undefined)?.[3] as Duplex | undefined;
 
 function ready(child: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
@@ -178,24 +231,31 @@ function ready(child: ChildProcess): Promise<void> {
       if (error === undefined) resolve();
       else reject(error);
     };
-    child.once('error', end);
+    child.on('error', end);
     child.once('exit', onExit);
-    channel.once('data', () => end());
+    channel?.once('data', () => end());
     // A process that dies takes its end of the channel with it; its exit tells more.
-    channel.on('error', () => {});
+    channel?.on('error', () => {});
   });
 }
 
 /** Gives the word and lets go: from here on nothing ties the process to this one. */
 function go(child: ChildProcess, epochNs: bigint): void {
-  channelOf(child).end(`go ${epochNs}\n`, () => channelOf(child).destroy());
+  const channel = channelOf(child)!;
+  channel.end(`go ${epochNs}\n`, () => channel.destroy());
   child.unref();
 }
 
-function abandon(launch: Launch): void {
-  for (const child of launch) {
-    channelOf(child).destroy();
-    child.kill('SIGKILL');
-    child.unref();
-  }
+/** Ends processes that never had the word, and waits until they are gone. */
+async function abandon(launch: Launch): Promise<void> {
+  const limit = AbortSignal.timeout(STOP_WITHIN_MS);
+  await Promise.all(
+    launch.map(async (child) => {
+      channelOf(child)?.destroy();
+      if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
+      const exit = once(child, 'exit', { signal: limit }).catch(() => undefined);
+      child.kill('SIGKILL');
+      await exit;
+    }),
+  );
 }

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, openSync, closeSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Applied } from '../../src/host/batch.ts';
 import type { CgroupPath } from '../../src/host/cgroups.ts';
@@ -10,13 +10,16 @@ import { linuxClock, monotonicMs } from './clock.ts';
 import { inOrder } from './errors.ts';
 import { EventReader } from './event-log.ts';
 import { type Answer, Mailbox } from './mailbox.ts';
-import { isAlive } from './owner.ts';
+import { isAlive, sendKill } from './owner.ts';
 
 /** A supervisor answers within this: Node starts in 50 ms on an idle machine, in seconds on a drowning one. */
 const ANSWER_WITHIN_MS = 60_000;
 
 /** A released supervisor notices within 50 ms; one that does not in this time is killed. */
 const LEAVE_WITHIN_MS = 2000;
+
+/** What SIGKILL was sent to is gone within this. */
+const DIE_WITHIN_MS = 30_000;
 
 const POLL_MS = 4;
 
@@ -34,7 +37,6 @@ export class LinuxSupervision implements Supervision {
     this.#entry = entry;
     this.#place = place;
     this.#cgroups = cgroups;
-    mkdirSync(folder, { recursive: true });
   }
 
   supervise(settings: readonly SupervisorSettings[]): Promise<Applied> {
@@ -98,8 +100,10 @@ export class LinuxSupervision implements Supervision {
       const child = spawn(
         process.execPath,
         [this.#entry, JSON.stringify({ folder: mailbox.folder, place: this.#place })],
-        { detached: true, stdio: ['ignore', log, log], env: { PATH: process.env['PATH'] }, cwd: '/' },
+        { detached: true, stdio: ['ignore', 'ignore', log], env: { PATH: process.env['PATH'] }, cwd: '/' },
       );
+      // A failed spawn is told by an event; #answerTo asks for it again.
+      child.on('error', () => {});
       child.unref();
       return child;
     } finally {
@@ -111,7 +115,7 @@ export class LinuxSupervision implements Supervision {
     const mailbox = this.#mailbox(parent);
     const untilMs = monotonicMs() + ANSWER_WITHIN_MS;
     let failure: unknown;
-    child?.once('error', (error) => (failure = error));
+    child?.on('error', (error) => (failure = error));
     while (monotonicMs() < untilMs) {
       const answer = mailbox.readAnswer();
       if (answer?.revision === revision) return answer;
@@ -124,6 +128,8 @@ export class LinuxSupervision implements Supervision {
         });
       await linuxClock.sleep(POLL_MS);
     }
+    // One that began too late must not begin at all.
+    if (child !== null && child.pid !== undefined) await killed(child);
     throw new HostError('ETIMEDOUT', 'supervision.supervise', parent, {
       detail: `the supervisor process did not answer within ${ANSWER_WITHIN_MS / 1000} s`,
     });
@@ -131,9 +137,14 @@ export class LinuxSupervision implements Supervision {
 
   async #release(mailbox: Mailbox): Promise<void> {
     mailbox.removeOrder();
-    const untilMs = monotonicMs() + LEAVE_WITHIN_MS;
+    const beganMs = monotonicMs();
     for (let answer = livingAnswer(mailbox); answer !== null; answer = livingAnswer(mailbox)) {
-      if (monotonicMs() > untilMs) process.kill(answer.supervisor.pid, 'SIGKILL');
+      const { pid } = answer.supervisor;
+      if (monotonicMs() > beganMs + LEAVE_WITHIN_MS) sendKill(pid);
+      if (monotonicMs() > beganMs + LEAVE_WITHIN_MS + DIE_WITHIN_MS)
+        throw new HostError('ETIMEDOUT', 'supervision.release', mailbox.folder, {
+          detail: `process ${pid} survives SIGKILL`,
+        });
       await linuxClock.sleep(POLL_MS);
     }
     mailbox.removeAnswer();
@@ -144,6 +155,8 @@ export class LinuxSupervision implements Supervision {
   }
 
   #mailboxes(): Mailbox[] {
+    // It is made by the first supervise.
+    if (!existsSync(this.#folder)) return [];
     return readdirSync(this.#folder)
       .sort()
       .map((name) => new Mailbox(join(this.#folder, name)));
@@ -166,6 +179,14 @@ function argumentsOf(pid: string): string[] {
     // It ended while we were looking.
     return [];
   }
+}
+
+/** Kills a process of ours and waits for its end. */
+async function killed(child: ChildProcess): Promise<void> {
+  child.kill('SIGKILL');
+  const untilMs = monotonicMs() + DIE_WITHIN_MS;
+  while (child.exitCode === null && child.signalCode === null && monotonicMs() < untilMs)
+    await linuxClock.sleep(POLL_MS);
 }
 
 function livingAnswer(mailbox: Mailbox): Answer | null {
