@@ -67,7 +67,8 @@ function cgroupAbilities(layout: CgroupLayout | null): Ability[] {
     const detail = `version ${layout.version} at ${where}: ${messageOf(error)}; it takes root`;
     return [{ name: controllerName, present: false, detail }];
   } finally {
-    if (existsSync(controller.memoryFolder(probe))) controller.remove(probe);
+    // Either of two hierarchies may have it; one that is not there is no error.
+    controller.remove(probe);
   }
 }
 

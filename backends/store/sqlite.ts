@@ -4,6 +4,7 @@ import type { Commit, Store, StoreEntry, Transaction } from '../../src/host/stor
 
 /** A store in a file, for the engines of one host, one after another or at the same time. */
 export interface SqliteStore extends Store {
+  /** Again is no error. */
   close(): void;
 }
 
@@ -103,7 +104,9 @@ function storeOn(database: DatabaseSync, file: string): SqliteStore {
       refuseTwice(transaction);
       return attempt('store.commit', file, () => inTransaction(database, () => apply(transaction)));
     },
-    close: () => database.close(),
+    close: () => {
+      if (database.isOpen) database.close();
+    },
   };
 }
 

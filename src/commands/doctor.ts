@@ -1,6 +1,8 @@
+import { statSync } from 'node:fs';
 import type { CommandModule } from 'yargs';
 import { linuxCgroups } from '../../backends/linux/cgroups.ts';
 import { linuxMachine } from '../../backends/linux/machine.ts';
+import { ownerOf } from '../../backends/linux/owner.ts';
 import { foldersOf, runsHere, sweepDeadRuns } from '../../backends/linux/runs.ts';
 import { LinuxSupervision } from '../../backends/linux/supervision.ts';
 import type { MachineFacts } from '../host/machine.ts';
@@ -90,7 +92,21 @@ async function aboutRuns(mend: boolean): Promise<Finding[]> {
 }
 
 const aboutRun = async ({ mark, isAlive }: { mark: string; isAlive: boolean }): Promise<Finding[]> =>
-  isAlive ? aboutLivingRun(mark) : [leftover(mark)];
+  isAlive ? (isOfAnother(mark) ? [unreadable(mark)] : aboutLivingRun(mark)) : [leftover(mark)];
+
+/** Another user's run keeps its folder where this user does not look: what is not seen there may still be. */
+function isOfAnother(mark: string): boolean {
+  const user = process.geteuid?.();
+  const pid = ownerOf(mark)?.pid;
+  return user !== 0 && statSync(`/proc/${pid}`, { throwIfNoEntry: false })?.uid !== user;
+}
+
+const unreadable = (mark: string): Finding => ({
+  severity: 'info',
+  about: mark,
+  message: "another user's run is under way; it cannot be examined",
+  remedy: 'run the doctor as root',
+});
 
 const leftover = (mark: string): Finding => ({
   severity: 'error',

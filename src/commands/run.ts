@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
 import { dirname, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
@@ -13,7 +13,7 @@ import type { MemoryPolicy } from '../memory/policy.ts';
 import { ScenarioError } from '../scenario/errors.ts';
 import { readScenario } from '../scenario/load.ts';
 import { policiesOf, withPolicies } from '../scenario/policy.ts';
-import { runScenario } from '../scenario/run.ts';
+import { type RunResult, runScenario } from '../scenario/run.ts';
 import { type BackendName, BACKENDS, type Rules, type Scenario } from '../scenario/scenario.ts';
 import type { FindPolicy, OpenBackend } from './backend/backend.ts';
 import { openLinux } from './backend/linux.ts';
@@ -22,6 +22,7 @@ import { readCommit } from './commit.ts';
 import { printPlan } from './dry-run.ts';
 import { EXIT, UsageError } from './errors.ts';
 import { documentOf, textOf } from './output.ts';
+import { untilInterrupted } from './interruption.ts';
 import { loadPolicy } from './policy.ts';
 import { progressOnStderr } from './progress.ts';
 
@@ -90,13 +91,12 @@ async function run(given: RunArguments): Promise<number> {
   const recording = given.record === undefined ? undefined : openRecording(given.record);
   const progress = progressOnStderr();
   const digest = createHash('sha256');
-  const interruption = new AbortController();
-  const interrupt = (): void => interruption.abort();
-  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  const interruption = untilInterrupted();
   let opened: OpenBackend | undefined;
+  let result: RunResult;
   try {
     opened = given.backend === 'sim' ? openSim(scenario, policies) : await openLinux(scenario, policies);
-    const result = await runScenario(scenario, opened.backend, {
+    result = await runScenario(scenario, opened.backend, {
       engineFor: opened.engineFor,
       commit: await readCommit(),
       record: (line) => {
@@ -107,20 +107,22 @@ async function run(given: RunArguments): Promise<number> {
         progress.say(() => `${given.scenario}: ${formatMilliseconds(atMs)} of ${formatMilliseconds(scenario.endMs)}`),
       signal: interruption.signal,
     });
-    progress.end();
-    const hash = digest.digest('hex');
-    const again = reproduce(given, scenario);
-    process.stdout.write(
-      given.json ? `${JSON.stringify(documentOf(result, hash))}\n` : textOf(scenario.why, result, hash, again),
-    );
-    if (given.json && !result.held) process.stderr.write(`plimsoll: ${given.scenario}: not held; again: ${again}\n`);
-    return result.held ? EXIT.held : EXIT.failed;
   } finally {
     progress.end();
-    recording?.close();
-    await opened?.close();
-    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    try {
+      recording?.close();
+    } finally {
+      await opened?.close();
+      interruption.close();
+    }
   }
+  const hash = digest.digest('hex');
+  const again = reproduce(given, scenario);
+  process.stdout.write(
+    given.json ? `${JSON.stringify(documentOf(result, hash))}\n` : textOf(scenario.why, result, hash, again),
+  );
+  if (given.json && !result.held) process.stderr.write(`plimsoll: ${given.scenario}: not held; again: ${again}\n`);
+  return result.held ? EXIT.held : EXIT.failed;
 }
 
 /** Reads the scenario, loads its policies, and puts in place what the command line says. */
@@ -188,16 +190,19 @@ interface OpenRecording {
 const PIECE_CHARACTERS = 64 * 1024;
 
 function openRecording(file: string): OpenRecording {
-  let descriptor: number;
-  try {
-    descriptor = openSync(file, 'w');
-  } catch (cause) {
-    throw new UsageError(`--record ${file}: it cannot be written: ${(cause as Error).message}`, { cause });
-  }
+  const told = <T>(act: () => T): T => {
+    try {
+      return act();
+    } catch (cause) {
+      throw new UsageError(`--record ${file}: it cannot be written: ${(cause as Error).message}`, { cause });
+    }
+  };
+  const descriptor = told(() => openSync(file, 'w'));
   let waiting = '';
   const flush = (): void => {
-    writeSync(descriptor, waiting);
+    const piece = waiting;
     waiting = '';
+    told(() => writeFileSync(descriptor, piece));
   };
   return {
     write(line) {
@@ -205,8 +210,11 @@ function openRecording(file: string): OpenRecording {
       if (waiting.length > PIECE_CHARACTERS) flush();
     },
     close() {
-      flush();
-      closeSync(descriptor);
+      try {
+        if (waiting !== '') flush();
+      } finally {
+        closeSync(descriptor);
+      }
     },
   };
 }

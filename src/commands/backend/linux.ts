@@ -1,10 +1,11 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { linuxCgroups } from '../../../backends/linux/cgroups.ts';
 import { linuxClock } from '../../../backends/linux/clock.ts';
 import { type LinuxHost, openLinuxHost } from '../../../backends/linux/host.ts';
 import { runFolderOf, runMark } from '../../../backends/linux/owner.ts';
-import { sweepDeadRuns } from '../../../backends/linux/runs.ts';
+import { foldersOf, removeRun, sweepDeadRuns } from '../../../backends/linux/runs.ts';
 import { openSqliteStore, type SqliteStore } from '../../../backends/store/sqlite.ts';
 import { Engine } from '../../engine/engine.ts';
 import { HostError } from '../../host/errors.ts';
@@ -28,7 +29,9 @@ export async function openLinux(scenario: Scenario, policies: FindPolicy): Promi
   await sweepDeadRuns();
   const open = new Map<string, OpenHost>();
   const close = async (): Promise<void> => {
-    for (const host of open.values()) await host.close();
+    const ends = await Promise.allSettled([...open.values()].map((host) => host.close()));
+    const failed = ends.find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
   };
   try {
     for (const host of scenario.hosts) open.set(host.name, await OpenHost.open(host));
@@ -77,7 +80,10 @@ class OpenHost {
 
   static async open({ name, cgroupVersion }: ScenarioHost): Promise<OpenHost> {
     const root = runMark(name);
-    const parts = await openParts(name, root);
+    const parts = await openParts(name, root).catch(async (error: unknown) => {
+      await removeBegun(root);
+      throw error;
+    });
     const open = new OpenHost(name, root, parts);
     if (cgroupVersion !== undefined && cgroupVersion !== parts.host.cgroupVersion) {
       await open.close();
@@ -105,8 +111,11 @@ class OpenHost {
 
   async close(): Promise<void> {
     this.#handle?.sever();
-    this.#store.close();
-    await this.#host.close();
+    try {
+      this.#store.close();
+    } finally {
+      await this.#host.close();
+    }
   }
 }
 
@@ -118,7 +127,15 @@ async function openParts(name: string, root: string): Promise<{ host: LinuxHost;
     return { host: await openLinuxHost({ name, root, entries: ENTRIES, store }), store };
   } catch (error) {
     store.close();
-    rmSync(folder, { recursive: true, force: true });
     throw error;
+  }
+}
+
+/** What a host had made before its opening failed; why it failed is what is told. */
+async function removeBegun(root: string): Promise<void> {
+  try {
+    await removeRun(linuxCgroups({ root }), foldersOf(root));
+  } catch {
+    rmSync(runFolderOf(root), { recursive: true, force: true });
   }
 }
