@@ -69,7 +69,7 @@ export class ProcessContainers implements Containers {
     for (const launch of good) for (const child of launch) go(child, epochNs);
     if (failed < 0) return checked;
     await Promise.all(
-      launches.slice(failed).map((launch) => (launch instanceof HostError ? undefined : abandon(launch))),
+      launches.slice(failed).map(async (launch) => (launch instanceof HostError ? undefined : abandon(launch))),
     );
     return { applied: failed, error: launches[failed] as HostError };
   }
