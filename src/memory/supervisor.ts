@@ -51,6 +51,8 @@ class MemorySupervisor implements Supervisor {
   #nextLookMs = Number.NEGATIVE_INFINITY;
   #nextSampleMs = Number.NEGATIVE_INFINITY;
   #nextStat = 0;
+  /** The parent's inactive file cache, when it was last read. */
+  #cacheBytes = 0;
   #lastTrouble = { message: '', atMs: Number.NEGATIVE_INFINITY };
 
   constructor(
@@ -120,13 +122,14 @@ class MemorySupervisor implements Supervisor {
     const workingSetBytes = this.#workingSet(parent);
     if (!sampling && workingSetBytes <= this.#actsAboveBytes) return;
     this.#readChildren();
+    if (sampling) this.#sample(nowMs, workingSetBytes);
     if (isDue && workingSetBytes > this.#actsAboveBytes) this.#decide(nowMs, parent, workingSetBytes);
-    if (sampling) this.#sample(nowMs, parent);
   }
 
   #workingSet(parent: CgroupReader): number {
     const usageBytes = parent.usageBytes();
-    return Math.max(0, usageBytes - parent.readStat(this.#stat).inactiveFileBytes);
+    this.#cacheBytes = parent.readStat(this.#stat).inactiveFileBytes;
+    return Math.max(0, usageBytes - this.#cacheBytes);
   }
 
   #readChildren(): void {
@@ -221,18 +224,21 @@ class MemorySupervisor implements Supervisor {
     }
   }
 
-  #sample(nowMs: number, parent: CgroupReader): void {
+  #sample(nowMs: number, totalBytes: number): void {
     // On the grid of its own period, so that late looks do not drift.
     this.#nextSampleMs = nowMs - (nowMs % SAMPLE_EVERY_MS) + SAMPLE_EVERY_MS;
     const { length } = this.#children;
-    for (let read = 0; read < Math.min(length, STATS_A_SAMPLE); read++) {
+    // Where there is no cache to speak of, there is none to take off.
+    const reads = this.#cacheBytes > RESIDUE_BYTES ? Math.min(length, STATS_A_SAMPLE) : 0;
+    for (let read = 0; read < reads; read++) {
       readChild(this.#children[this.#nextStat++ % length]!, this.#cgroups, 'all', this.#stat);
     }
     const workingSetBytes: Record<string, number> = {};
     for (const { container, reader, usageBytes, cacheBytes } of this.#children) {
-      if (reader !== undefined) workingSetBytes[container.name] = Math.max(0, usageBytes - cacheBytes);
+      if (reader === undefined) continue;
+      workingSetBytes[container.name] = reads > 0 ? Math.max(0, usageBytes - cacheBytes) : usageBytes;
     }
-    this.#emit({ kind: 'sample', atMs: nowMs, totalBytes: this.#workingSet(parent), workingSetBytes });
+    this.#emit({ kind: 'sample', atMs: nowMs, totalBytes, workingSetBytes });
   }
 
   /** Says the same trouble once a second at most, however often it comes. */
