@@ -19,8 +19,11 @@ const TOUCH_BYTES_PER_MS = (2 * GIB) / 1000;
 /** Floating point leaves this much between a value and the curve it follows. */
 const SAME_BYTES = 1;
 
-/** Past the rounding of an age, so that the end of a piece is never taken for its inside again. */
-const NUDGE_MS = 1e-6;
+/**
+ * Past the rounding of an age, so that the end of a piece is never taken for its inside again: 2 to 4 times the distance
+ * of neighbouring numbers at this time, which passes a nanosecond in the first year.
+ */
+const nudgeMs = (nowMs: number): number => Math.max(1e-6, nowMs * 2 * Number.EPSILON);
 
 const piece: Piece = { value: 0, slope: 0, untilMs: 0 };
 
@@ -82,7 +85,7 @@ export class Task {
       charge.heldBytes = piece.value * living;
       charge.heldSlope = slope;
     }
-    charge.untilMs = Math.min(Math.max(untilMs, nowMs + NUDGE_MS), this.endsAtMs);
+    charge.untilMs = Math.min(Math.max(untilMs, nowMs + nudgeMs(nowMs)), this.endsAtMs);
   }
 
   /** Fills `piece` and returns the time until which it holds, always later than now. */
@@ -90,7 +93,7 @@ export class Task {
     let ageMs = nowMs - this.bornMs;
     pieceAt(curve, ageMs, piece);
     while (this.bornMs + piece.untilMs <= nowMs) {
-      ageMs = Math.max(ageMs, piece.untilMs) + NUDGE_MS;
+      ageMs = Math.max(ageMs, piece.untilMs) + nudgeMs(nowMs);
       pieceAt(curve, ageMs, piece);
     }
     return this.bornMs + piece.untilMs;

@@ -35,6 +35,19 @@ describe('virtual time', () => {
     expect(new Date(clock.wallMs()).toISOString()).toBe('2026-01-01T00:00:01.500Z');
   });
 
+  it('goes on after most of a year, when an age and the time are rounded differently', async () => {
+    const simulation = simulate();
+    const day = 86_400_000;
+    const host = await startInPen(simulation, {
+      a: { memory: { kind: 'sawtooth', low: mib(1), high: mib(9), periodMs: ms(1_000_000.1) } },
+    });
+    for (let passed = 0; passed < 360; passed += 5) {
+      await pass(simulation, 5 * day);
+      expect(usage(host, 'pen/a')).toBeGreaterThanOrEqual(mib(1) - 1);
+    }
+    expect(simulation.nowMs()).toBe(360 * day);
+  });
+
   it('everything that a wake-up sets off is done before the next event', async () => {
     const simulation = simulate();
     const { clock } = simulation.host('a');
