@@ -77,10 +77,10 @@ export class Faults {
     return this.#byCall.has(call);
   }
 
-  /** The longest that a read may be late: how far back its values must be remembered. */
+  /** The longest that a read may be late, all delays together: how far back its values must be remembered. */
   delayMaxMs(call: Call): number {
-    const delays = (this.#byCall.get(call) ?? []).map(({ fault }) => ('delayMs' in fault.do ? fault.do.delayMs : 0));
-    return Math.max(0, ...delays);
+    const all = this.#byCall.get(call) ?? [];
+    return all.reduce((sum, { fault }) => sum + ('delayMs' in fault.do ? fault.do.delayMs : 0), 0);
   }
 
   /** What befalls this call, now; null: nothing. Delays add up; the first failure or crash decides. */

@@ -119,6 +119,19 @@ describe('a fault that delays', () => {
     expect(Math.round(stat.anonBytes / MIB)).toBe(90);
   });
 
+  it('adds up with others on the same read', async () => {
+    const late = { on: 'cgroups.read', atMs: 500, times: 1000, do: { delayMs: 200 } } as const;
+    const simulation = simulate({ faults: [late, late] });
+    await startInPen(simulation, { a: growing(100) });
+    const reader = simulation.connect('a').cgroups.open('pen/a');
+    const seen: number[] = [];
+    for (let round = 0; round < 10; round++) {
+      seen.push(Math.round(reader.usageBytes() / MIB));
+      await pass(simulation, 100);
+    }
+    expect(seen).toEqual([0, 10, 20, 30, 40, 10, 20, 30, 40, 50]);
+  });
+
   it('lets a kill return at once and take effect later', async () => {
     const simulation = simulate({ faults: [{ on: 'cgroups.kill', do: { delayMs: 50 } }] });
     const host = await startInPen(simulation, { a: constant(1) });
