@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CgroupState } from '../../src/host/cgroups.ts';
 import type { Bytes } from '../../src/host/units.ts';
@@ -9,15 +9,23 @@ export interface CgroupController {
   readonly version: 1 | 2;
   /** Where memory is accounted. */
   readonly memoryFolder: (path: string) => string;
+  /** Its folder in every hierarchy, in the order in which they are removed. */
+  readonly folders: (path: string) => readonly string[];
+  /** Readies the root of a host that was just made. @throws HostError EOPNOTSUPP where this kernel lacks what is needed. */
+  prepareRoot(path: string): void;
   /** Makes one folder, its parent being there; one that is there is left as it is. */
   make(path: string): void;
   /** Removes one folder; one that is gone is no error. */
   remove(path: string): void;
+  /** Moves a process into it. */
+  join(path: string, pid: number): void;
   setLimit(path: string, limitBytes: number | null): void;
   readLimit(path: string): Bytes | null;
   /** Of the folder itself; whether children are populated is not asked here. */
   state(path: string): Omit<CgroupState, 'path'>;
-  /** SIGKILL to everything in it and under it. */
+  /** Does anybody live in it or under it? Nobody does where it is not there. */
+  isPopulated(path: string): boolean;
+  /** SIGKILL to everything in it and under it, also to what stands still there. */
   kill(path: string): void;
   /** What a reader reads. */
   readonly files: {
@@ -30,6 +38,15 @@ export interface CgroupController {
 /** memory.stat's keys as bytes, so that no strings are made in a look. */
 export const statKeys = (names: readonly string[]): readonly Uint8Array[] =>
   names.map((name) => new TextEncoder().encode(name));
+
+/** Removes a folder; one that is gone is no error. */
+export function removeFolder(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch (error) {
+    if (!isAbsent(error)) throw error;
+  }
+}
 
 /** Folders under this one, itself first, each before what is in it. Empty where it is not there. */
 export function foldersUnder(folder: string): string[] {

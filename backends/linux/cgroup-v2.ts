@@ -1,11 +1,14 @@
-import { mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HostError } from '../../src/host/errors.ts';
 import type { Bytes } from '../../src/host/units.ts';
-import { type CgroupController, statKeys } from './cgroup-controller.ts';
+import { type CgroupController, removeFolder, statKeys } from './cgroup-controller.ts';
 import type { CgroupLayout } from './cgroup-layout.ts';
 import { errnoOf, isAbsent } from './errors.ts';
 import { readCount, readKey, readText, writeText } from './kernel-file.ts';
+
+/** The files that are relied on, and the Linux that brought them; without them a root is refused. */
+const NEEDED_SINCE = { 'cgroup.kill': '5.14', 'memory.peak': '5.19' };
 
 /** Version 2: one hierarchy; a folder has memory files only where its parent's subtree_control names memory. */
 export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): CgroupController {
@@ -17,24 +20,23 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
   return {
     version: 2,
     memoryFolder: folder,
+    folders: (path) => [folder(path)],
     files: { usage: 'memory.current', statKeys: statKeys(['anon', 'file', 'inactive_file', 'shmem']) },
+    prepareRoot(path) {
+      for (const [file, since] of Object.entries(NEEDED_SINCE))
+        if (!existsSync(join(folder(path), file)))
+          throw new HostError('EOPNOTSUPP', 'cgroups.create', path, { detail: `${file} needs Linux ${since}` });
+    },
     make(path) {
-      const parent = dirname(folder(path));
-      enable(parent, 'memory');
-      if (offered(parent, 'pids')) enable(parent, 'pids');
+      enableMemory(dirname(folder(path)));
       try {
         mkdirSync(folder(path));
       } catch (error) {
         if (errnoOf(error) !== 'EEXIST') throw error;
       }
     },
-    remove(path) {
-      try {
-        rmdirSync(folder(path));
-      } catch (error) {
-        if (!isAbsent(error)) throw error;
-      }
-    },
+    remove: (path) => removeFolder(folder(path)),
+    join: (path, pid) => writeText(join(folder(path), 'cgroup.procs'), String(pid)),
     setLimit(path, limitBytes) {
       if (limitBytes !== null) refuseToKill(folder(path), limitBytes);
       writeText(join(folder(path), 'memory.max'), limitBytes === null ? 'max' : String(limitBytes));
@@ -42,22 +44,19 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
     readLimit,
     state: (path) => ({
       limitBytes: readLimit(path),
-      peakBytes: readPeak(folder(path)),
-      populated: readKey(join(folder(path), 'cgroup.events'), 'populated') === 1,
+      peakBytes: readCount(join(folder(path), 'memory.peak')),
+      populated: isPopulated(folder(path)),
       oomKills: readKey(join(folder(path), 'memory.events.local'), 'oom_kill'),
     }),
-    kill(path) {
+    isPopulated(path) {
       try {
-        writeText(join(folder(path), 'cgroup.kill'), '1');
+        return isPopulated(folder(path));
       } catch (error) {
-        if (isAbsent(error) && present(folder(path)))
-          throw new HostError('EOPNOTSUPP', 'cgroups.kill', path, {
-            detail: 'cgroup.kill needs Linux 5.14',
-            cause: error,
-          });
+        if (isAbsent(error)) return false;
         throw error;
       }
     },
+    kill: (path) => writeText(join(folder(path), 'cgroup.kill'), '1'),
   };
 }
 
@@ -69,32 +68,24 @@ function refuseToKill(folder: string, limitBytes: number): void {
     throw Object.assign(new Error('usage cannot be brought under the limit'), { code: 'EBUSY' });
 }
 
-function enable(folder: string, controller: string): void {
+const isPopulated = (folder: string): boolean => readKey(join(folder, 'cgroup.events'), 'populated') === 1;
+
+/** Has the kernel account memory in this folder's children. */
+function enableMemory(folder: string): void {
   const file = join(folder, 'cgroup.subtree_control');
-  if (!readText(file).trim().split(' ').includes(controller)) writeText(file, `+${controller}`);
-}
-
-const offered = (folder: string, controller: string): boolean =>
-  readText(join(folder, 'cgroup.controllers')).trim().split(' ').includes(controller);
-
-function readPeak(folder: string): number {
+  if (readText(file).trim().split(' ').includes('memory')) return;
   try {
-    return readCount(join(folder, 'memory.peak'));
+    writeText(file, '+memory');
   } catch (error) {
-    if (isAbsent(error) && present(folder))
-      throw new HostError('EOPNOTSUPP', 'cgroups.list', folder, {
-        detail: 'memory.peak needs Linux 5.19',
+    const code = errnoOf(error);
+    const command = `echo +memory > ${file}`;
+    if (code === 'EBUSY')
+      throw new HostError(code, 'cgroups.create', folder, {
+        detail: `processes stand in it, which keeps the memory controller from its children: move them (mkdir ${folder}/others && for pid in $(cat ${folder}/cgroup.procs); do echo $pid > ${folder}/others/cgroup.procs; done), then run: ${command}`,
         cause: error,
       });
+    if (code === 'EACCES' || code === 'EPERM')
+      throw new HostError(code, 'cgroups.create', folder, { detail: `run as root: ${command}`, cause: error });
     throw error;
-  }
-}
-
-function present(folder: string): boolean {
-  try {
-    readText(join(folder, 'cgroup.procs'));
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -10,7 +10,7 @@ import type {
   MemoryStat,
 } from '../../src/host/cgroups.ts';
 import { HostError } from '../../src/host/errors.ts';
-import { type CgroupController, foldersUnder } from './cgroup-controller.ts';
+import { type CgroupController, foldersUnder, removeFolder } from './cgroup-controller.ts';
 import { requireLayout } from './cgroup-layout.ts';
 import { cgroupV1 } from './cgroup-v1.ts';
 import { cgroupV2 } from './cgroup-v2.ts';
@@ -40,20 +40,44 @@ export class LinuxCgroups implements Cgroups {
   readonly #root: string;
 
   constructor(controller: CgroupController, root: string) {
+    // Joined to the mount by a shell or by `join`, nothing else stays one folder under it.
+    if (!/^[^/\0]+$/.test(root) || root === '.' || root === '..')
+      throw new HostError('EINVAL', 'cgroups.open', root, {
+        detail: 'the root of a host is one name under the mount, such as the mark of its run',
+      });
     this.version = controller.version;
     this.#controller = controller;
     this.#root = root;
   }
 
-  /** Makes the root itself. @throws HostError EACCES or EPERM where that takes root. */
+  /** Makes the root itself. @throws HostError EACCES or EPERM where that takes root, EOPNOTSUPP where the kernel is too old. */
   makeRoot(): void {
-    this.#do('cgroups.create', this.#root, () => this.#controller.make(this.#root));
+    this.#do('cgroups.create', this.#root, () => {
+      this.#controller.make(this.#root);
+      try {
+        this.#controller.prepareRoot(this.#root);
+      } catch (error) {
+        this.#controller.remove(this.#root);
+        throw error;
+      }
+    });
   }
 
-  /** Removes the root and all that is under it, deepest first; nothing may live in it any more. */
+  /** Removes the root and all that is under it in every hierarchy, deepest first; nothing may live in it any more. */
   removeRoot(): void {
-    for (const path of ['', ...this.#paths()].toReversed())
-      this.#do('cgroups.remove', path || this.#root, () => this.#controller.remove(join(this.#root, path)));
+    for (const top of this.#controller.folders(this.#root))
+      for (const folder of foldersUnder(top).toReversed())
+        this.#do('cgroups.remove', folder, () => removeFolder(folder));
+  }
+
+  /** Does anybody live under the root? */
+  isPopulated(): boolean {
+    return this.#do('cgroups.list', this.#root, () => this.#controller.isPopulated(this.#root));
+  }
+
+  /** Moves a process in. */
+  join(path: CgroupPath, pid: number): void {
+    this.#do('cgroups.join', path, () => this.#controller.join(this.#inside('cgroups.join', path), pid));
   }
 
   /** Where the memory of this one is accounted, and where its cgroup.procs is. */
@@ -122,9 +146,15 @@ export class LinuxCgroups implements Cgroups {
     this.#do('cgroups.kill', path, () => this.#controller.kill(this.#inside('cgroups.kill', path)));
   }
 
-  /** Kills whatever lives under the root. */
+  /** Kills whatever lives under the root; where there is none that is done. */
   killAll(): void {
-    this.#do('cgroups.kill', this.#root, () => this.#controller.kill(this.#root));
+    this.#do('cgroups.kill', this.#root, () => {
+      try {
+        this.#controller.kill(this.#root);
+      } catch (error) {
+        if (!isAbsent(error)) throw error;
+      }
+    });
   }
 
   #paths(): CgroupPath[] {

@@ -1,6 +1,6 @@
 // A real process that does with memory what a curve says: the containers of a scenario on a real host. It imports
 // little and makes little garbage, because what the runtime itself uses is charged to the container.
-import { closeSync, ftruncateSync, openSync, readSync, writeFileSync, writeSync } from 'node:fs';
+import { closeSync, constants, ftruncateSync, openSync, readSync, rmSync, writeFileSync, writeSync } from 'node:fs';
 import { availableParallelism, totalmem } from 'node:os';
 import { type CgroupPlace, linuxCgroups } from '../../backends/linux/cgroups.ts';
 import { monotonicMs, pause } from '../../backends/linux/clock.ts';
@@ -56,7 +56,7 @@ const cached =
   index === 0 && workload.cache !== undefined ? cacheFile(order.cacheFile, workload.cache.activeShare ?? 0) : undefined;
 
 writeFileSync('/proc/self/oom_score_adj', '0');
-writeFileSync(procsFile, String(process.pid));
+cgroups.join(order.cgroup, process.pid);
 const epochMs = fromArgument === undefined ? waitForGo() : monotonicMs();
 live();
 
@@ -129,7 +129,7 @@ function privateMemory(): Holding {
 
 /** Shared memory: a file on tmpfs, charged to whoever wrote it, and there until somebody removes it. */
 function sharedFile(): Holding {
-  const fd = openSync(order.sharedFile, 'w+');
+  const fd = openNew(order.sharedFile);
   let length = 0;
   return {
     get bytes() {
@@ -150,7 +150,7 @@ function sharedFile(): Holding {
  * time becomes active: the first pieces of each block.
  */
 function cacheFile(path: string, activeShare: number): { readTo(bytes: number): void } {
-  const fd = openSync(path, 'w+');
+  const fd = openNew(path);
   const activePieces = Math.round((ACTIVE_BLOCK_BYTES / chunk.length) * activeShare);
   let length = 0;
   return {
@@ -165,6 +165,12 @@ function cacheFile(path: string, activeShare: number): { readTo(bytes: number): 
       }
     },
   };
+}
+
+/** A file of its own in place of what an earlier life left under this name; through no link, and into nobody else's. */
+function openNew(path: string): number {
+  rmSync(path, { force: true });
+  return openSync(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW, 0o600);
 }
 
 function wholePages(bytes: number): number {
