@@ -68,12 +68,27 @@ export const errno = z
 /** A name that is safe in a path, a cgroup and a table. */
 const NAME = /^[a-z0-9](?:[a-z0-9_.-]{0,61}[a-z0-9])?$/i;
 
+/** Files that the kernel has in a cgroup, of either version: a container's cgroup stands among its parent's. */
+const KERNEL_FILE =
+  /^(?:tasks$|notify_on_release$|release_agent$|(?:blkio|cgroup|cpu|cpuacct|cpuset|debug|devices|dmem|freezer|hugetlb|io|irq|memory|misc|net_cls|net_prio|perf_event|pids|rdma)\.)/;
+
+const NOT_A_NAME = 'not usable as a name: letters, digits, "-", "_" and "." inside, at most 63';
+
 export const name = z
   .string()
-  .regex(NAME, 'not usable as a name: letters, digits, "-", "_" and "." inside, at most 63');
+  .regex(NAME, NOT_A_NAME)
+  .refine((text) => !KERNEL_FILE.test(text), 'the kernel has files of such names in every cgroup: choose another name');
 
 /** A map from names to something. Keys come back as they were written. */
-export const named = <T extends z.ZodType>(value: T): z.ZodRecord<z.ZodString, T> => z.record(name, value);
+export const named = <T extends z.ZodType>(value: T) =>
+  z
+    .unknown()
+    .superRefine((written, context) => {
+      // JavaScript keeps no such key, and would drop what stands there without a word.
+      if (typeof written === 'object' && written !== null && Object.hasOwn(written, '__proto__'))
+        context.addIssue({ code: 'custom', path: ['__proto__'], message: NOT_A_NAME });
+    })
+    .pipe(z.record(name, value));
 
 /** Exactly one of these keys. */
 export function exactlyOne<T extends object>(keys: readonly (keyof T & string)[], what: string) {

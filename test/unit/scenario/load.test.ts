@@ -154,6 +154,18 @@ describe('what is wrong with a scenario file is told in one line, with its line 
       instead('at: 3s', 'at: 3'),
       'a.yaml:17: timeline.2.at: 3 has no unit: write 250ms, 5s, 10m or 24h',
     ],
+    ...['tasks', 'cgroup.procs', 'memory.limit_in_bytes', 'cpu.hog', 'notify_on_release'].map(
+      (file): [string, string, string] => [
+        `a container called ${file}, as the kernel calls a file`,
+        instead('late:', `${file}:`),
+        `a.yaml:11: containers.${file}: the kernel has files of such names in every cgroup: choose another name`,
+      ],
+    ),
+    [
+      'a container called __proto__, which no map can hold',
+      instead('late:', '__proto__:'),
+      'a.yaml:11: containers.__proto__: not usable as a name: letters, digits, "-", "_" and "." inside, at most 63',
+    ],
     ['a container named twice', instead('late:', 'web:'), 'a.yaml:11: "web" is there twice: name each once'],
     [
       'a timeline that refers to nothing',

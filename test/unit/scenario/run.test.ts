@@ -38,6 +38,15 @@ describe('a run', () => {
     expect(read.header).toMatchObject({ backend: 'sim', policy: 'gaia', seed: 1, commit: 'abc' });
   });
 
+  test.each(['constructor', 'toString', 'hasOwnProperty'])(
+    'has no trouble with a container called %s',
+    async (name) => {
+      const result = await run(LEAKING.replaceAll('late', name));
+      expect(result.held).toBe(true);
+      expect(result.kills).toMatchObject([{ container: name }]);
+    },
+  );
+
   test('is the same twice, byte for byte', async () => {
     const recordings = await Promise.all(
       [1, 2].map(async () => {
