@@ -140,11 +140,11 @@ function judgeLives(containers: readonly string[], { observations, kills }: Seen
 function judgeOverRequest(containers: readonly string[], { observations }: Seen): Judgement {
   const requests = new Map<string, number>();
   const shown = new Map<string, string>();
-  let hardLimitBytes = Number.POSITIVE_INFINITY;
+  const hardLimits = new Map<string | undefined, number>();
   for (const each of observations) {
-    if (each.kind === 'line') ({ hardLimitBytes } = each);
+    if (each.kind === 'line') hardLimits.set(each.host, each.hardLimitBytes);
     if (each.kind === 'start' || each.kind === 'request') requests.set(each.container, each.requestBytes);
-    if (each.kind !== 'sample' || each.totalBytes > hardLimitBytes) continue;
+    if (each.kind !== 'sample' || each.totalBytes > (hardLimits.get(each.host) ?? Number.POSITIVE_INFINITY)) continue;
     for (const [name, usedBytes] of Object.entries(each.workingSetBytes)) {
       const overBytes = usedBytes - (requests.get(name) ?? Number.POSITIVE_INFINITY);
       if (overBytes > 0)

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Bytes, Milliseconds } from '../host/units.ts';
+import { samePlainData } from '../host/same.ts';
 import type { MemoryLine } from '../host/supervision.ts';
 import { shown } from './csv.ts';
 import { TraceError } from './errors.ts';
@@ -58,7 +59,9 @@ export class RecordingReader {
   readonly #containers = new Map<string, Container>();
   readonly #index = new Map<Container, number>();
   #run: RecordedRun | undefined;
-  #line: MemoryLine | null = null;
+  readonly #lines = new Map<string, MemoryLine>();
+  /** Hosts whose line was another before. */
+  readonly #relined = new Set<string>();
   #lastMs = 0;
   #broken: { line: number; cause: unknown } | undefined;
 
@@ -102,6 +105,10 @@ export class RecordingReader {
     if (series.length === 0)
       throw this.#error(undefined, 'holds no samples of any container: there is nothing to replay');
     const hosts = [...new Set(series.map(({ host }) => host))];
+    for (const host of this.#relined)
+      notes.push(
+        `the hard limit, or what goes with it, was changed${host === '' ? '' : ` on ${shown(host)}`}: the last is taken`,
+      );
     return makeTrace(
       {
         title: this.#run.title,
@@ -110,7 +117,7 @@ export class RecordingReader {
         requestBytes: Float64Array.from(series, ({ requestBytes }) => requestBytes),
         machineOf: Int32Array.from(series, ({ host }) => hosts.indexOf(host)),
         machineNames: hosts,
-        line: this.#line,
+        lines: hosts.map((host) => this.#lines.get(host) ?? null),
         recorded: this.#run,
         assumedMs,
         notes,
@@ -179,7 +186,9 @@ export class RecordingReader {
       }
       case 'line': {
         const { atMs: _atMs, host: _host, ...figures } = parsed.data as z.infer<typeof LINES.line>;
-        this.#line = figures as { [K in keyof MemoryLine]: Bytes & Milliseconds };
+        const before = this.#lines.get(host);
+        if (before !== undefined && !samePlainData(before, figures)) this.#relined.add(host);
+        this.#lines.set(host, figures as { [K in keyof MemoryLine]: Bytes & Milliseconds });
         break;
       }
       case 'end':

@@ -44,8 +44,8 @@ export interface Trace {
   readonly machineNames: readonly string[];
   /** Kubernetes' sense; null where the source has none. */
   readonly priority: Float64Array | null;
-  /** Under which line it was recorded; null for what is no recording of Plimsoll's. */
-  readonly line: MemoryLine | null;
+  /** Under which line each machine was recorded, by its index; empty for what is no recording of Plimsoll's. */
+  readonly lines: readonly (MemoryLine | null)[];
   /** The run that a recording is of; null for what is no recording of Plimsoll's. */
   readonly recorded: RecordedRun | null;
   readonly clock: Grid | Stamps;
@@ -64,7 +64,7 @@ export type RecordedRun = Pick<RunHeader, 'title' | 'backend' | 'policy' | 'seed
 
 /** What a source says besides its samples. */
 export type TraceFacts = Pick<Trace, 'title' | 'importer' | 'names' | 'requestBytes'> &
-  Partial<Pick<Trace, 'machineOf' | 'machineNames' | 'priority' | 'line' | 'recorded' | 'assumedMs' | 'notes'>>;
+  Partial<Pick<Trace, 'machineOf' | 'machineNames' | 'priority' | 'lines' | 'recorded' | 'assumedMs' | 'notes'>>;
 
 /** More than any machine has (1 PiB), and few enough that a million of them still sum exactly. */
 export const MOST_BYTES = 2 ** 50;
@@ -94,7 +94,7 @@ export function makeTrace(facts: TraceFacts, samples: Pick<Trace, 'clock' | 'usa
     machineOf: null,
     machineNames: [],
     priority: null,
-    line: null,
+    lines: [],
     recorded: null,
     assumedMs: 0,
     notes: [],

@@ -1,3 +1,4 @@
+import { samePlainData } from '../host/same.ts';
 import type { MemoryLine } from '../host/supervision.ts';
 import { type Bytes, MIB } from '../host/units.ts';
 import { type LineAsked, resolveLine } from '../memory/line.ts';
@@ -44,14 +45,15 @@ export function place(trace: Trace, asked: PlacementAsked = {}): Placement {
   const { startMs, endMs } = runTimes(trace);
   const members = membersOf(trace, asked.machines);
   const firstRun = firstRuns(trace);
-  const machines = members.map(({ name, series }): PlacedMachine => {
+  const machines = members.map(({ name, series }, index): PlacedMachine => {
     const runsByStart = Int32Array.from(
       [...series].flatMap((one) =>
         Array.from({ length: firstRun[one + 1]! - firstRun[one]! }, (_, at) => firstRun[one]! + at),
       ),
     ).sort((a, b) => startMs[a]! - startMs[b]! || a - b);
     const requestPeakBytes = peakOfRequests(trace, requestBytes, runsByStart, startMs, endMs);
-    return { name, series, runsByStart, requestPeakBytes, line: lineOf(trace, asked, requestPeakBytes) };
+    const line = lineOf(recordedLine(trace, asked, index), asked, requestPeakBytes);
+    return { name, series, runsByStart, requestPeakBytes, line };
   });
   return { trace, rule, requestBytes, machines, runStartMs: startMs, runEndMs: endMs, firstRun };
 }
@@ -107,19 +109,19 @@ function peakOfRequests(
   return peak;
 }
 
-function lineOf(trace: Trace, asked: PlacementAsked, requestPeakBytes: number): MemoryLine {
-  const recorded = trace.line;
+function lineOf(recorded: MemoryLine | undefined, asked: PlacementAsked, requestPeakBytes: number): MemoryLine {
   const hardLimitBytes =
     asked.hardLimitBytes ?? recorded?.hardLimitBytes ?? (Math.max(MIB, Math.ceil(requestPeakBytes)) as Bytes);
-  const factor = (bytes: number | undefined): number | undefined =>
+  const shareOf = (bytes: number | undefined): number | undefined =>
     bytes !== undefined && recorded ? bytes / recorded.hardLimitBytes : undefined;
-  const killAt = asked.killAt ?? factor(recorded?.killAtBytes);
+  const killAt = asked.killAt ?? shareOf(recorded?.killAtBytes);
   const line = resolveLine(
     {
       hardLimitBytes,
       killAt,
-      stopAt: asked.stopAt ?? (asked.killAt === undefined ? factor(recorded?.stopAtBytes) : undefined),
-      ceiling: asked.ceiling ?? (killAt !== undefined && killAt >= 1.1 ? killAt * 1.05 : undefined),
+      stopAt: asked.stopAt ?? (asked.killAt === undefined ? shareOf(recorded?.stopAtBytes) : undefined),
+      // A byte more than recorded: the ceiling is cut to whole pages, and must not lose one to the rounding of a share.
+      ceiling: asked.ceiling ?? ceilingAbove(killAt, shareOf(recorded && recorded.ceilingBytes + 1)),
       lookEveryMs: asked.lookEveryMs ?? recorded?.lookEveryMs,
     },
     // A trace does not say how much RAM lies above its hard limit: enough for any ceiling.
@@ -130,4 +132,19 @@ function lineOf(trace: Trace, asked: PlacementAsked, requestPeakBytes: number): 
       `a replay looks at whole milliseconds: give --look-every 1ms or more, not ${line.lookEveryMs} ms`,
     );
   return line;
+}
+
+/** The ceiling as recorded; one a little above killAt, where that would not be under it. */
+function ceilingAbove(killAt: number | undefined, recorded: number | undefined): number | undefined {
+  if (recorded !== undefined && (killAt === undefined || recorded > killAt)) return recorded;
+  return killAt !== undefined && killAt >= 1.1 ? killAt * 1.05 : undefined;
+}
+
+/** The line that a machine was recorded under. @throws ReplayError where containers go to machines that had none of their own */
+function recordedLine({ lines, title }: Trace, asked: PlacementAsked, machine: number): MemoryLine | undefined {
+  if (asked.machines === undefined) return lines[machine] ?? undefined;
+  const [first, ...others] = lines;
+  if (others.every((line) => samePlainData(line, first))) return first ?? undefined;
+  if (asked.hardLimitBytes !== undefined) return undefined;
+  throw new ReplayError(`${title}: its machines had different hard limits: give --hard-limit, or leave --machines out`);
 }

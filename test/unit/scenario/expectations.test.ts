@@ -123,6 +123,20 @@ describe('an expectation is judged by what was observed', () => {
     expect(judged(claim)).toEqual({ text: 't', held, detail });
   });
 
+  test('each host has a hard limit of its own', () => {
+    const line = RUN.find(({ kind }) => kind === 'line') as Extract<Observation, { kind: 'line' }>;
+    const observations: Observation[] = [
+      { ...line, host: 'small', hardLimitBytes: 60 * MIB },
+      { ...line, host: 'big', hardLimitBytes: 400 * MIB },
+      { ...start('a', 20), host: 'small' },
+      { ...start('b', 20), host: 'big' },
+      { ...sample(1000, { a: 70 }), host: 'small' },
+      { ...sample(1000, { b: 300 }), host: 'big' },
+    ];
+    expect(judged({ kind: 'livesOverRequest', containers: ['a'] }, observations).held).toBe(false);
+    expect(judged({ kind: 'livesOverRequest', containers: ['b'] }, observations).held).toBe(true);
+  });
+
   test('a dry decision and a failed one are no kills', () => {
     const observations = [kill(1, 'a', 'dry'), kill(2, 'b', 'failed')];
     expect(judged({ kind: 'noKills' }, observations).held).toBe(true);

@@ -81,6 +81,61 @@ describe('the closed loop', () => {
   });
 });
 
+describe('a recording', () => {
+  const figures = (hardLimit: number, ceiling: number) => ({
+    hardLimitBytes: hardLimit * MIB,
+    killAtBytes: Math.round(1.2 * hardLimit * MIB),
+    stopAtBytes: hardLimit * MIB,
+    ceilingBytes: ceiling * MIB,
+    lookEveryMs: 200,
+  });
+  const recording = (...rest: readonly object[]): Promise<Trace> => {
+    const run = { kind: 'run', version: 1, title: 'r', backend: 'linux', policy: 'gaia', seed: 1, commit: 'c' };
+    const samples = [0, 1000].flatMap((atMs) => [
+      { kind: 'sample', atMs, host: 'small', totalBytes: 1, workingSetBytes: { a: 5 * MIB } },
+      { kind: 'sample', atMs, host: 'big', totalBytes: 1, workingSetBytes: { b: 5 * MIB } },
+    ]);
+    const text = [run, ...rest, ...samples].map((line) => `${JSON.stringify(line)}\n`).join('');
+    return readTrace([{ name: 'r.ndjson', chunks: [new TextEncoder().encode(text)] }]);
+  };
+  const SMALL = { kind: 'line', atMs: 0, host: 'small', policy: 'gaia', ...figures(60, 93) };
+  const BIG = { kind: 'line', atMs: 0, host: 'big', policy: 'gaia', ...figures(333, 499) };
+  const linesOf = (trace: Trace, asked: PlacementAsked) =>
+    place(trace, { request: 'p50', ...asked }).machines.map(({ line }) => line);
+
+  test('is replayed under the line of each machine, ceiling and all', async () => {
+    const trace = await recording(SMALL, BIG);
+    expect(linesOf(trace, {})).toEqual([figures(60, 93), figures(333, 499)]);
+    expect(linesOf(trace, { hardLimitBytes: (333 * MIB) as Bytes })[1]).toEqual(figures(333, 499));
+    expect(linesOf(trace, { lookEveryMs: 7 as never })[0]).toEqual({ ...figures(60, 93), lookEveryMs: 7 });
+  });
+
+  test('keeps its shares of another hard limit, as far as they go together with what is asked', async () => {
+    const trace = await recording(SMALL, BIG);
+    expect(linesOf(trace, { hardLimitBytes: (120 * MIB) as Bytes })[0]).toEqual(figures(120, 186));
+    const [line] = linesOf(trace, { killAt: 2 });
+    expect(line).toMatchObject({ hardLimitBytes: 60 * MIB, killAtBytes: 120 * MIB, stopAtBytes: 60 * MIB });
+    expect(line!.ceilingBytes).toBeGreaterThan(120 * MIB);
+  });
+
+  test('on other machines than its own takes the one line it had, or must be told', async () => {
+    const same = await recording(SMALL, { ...BIG, ...figures(60, 93) });
+    expect(linesOf(same, { machines: 1 })).toEqual([figures(60, 93)]);
+    const trace = await recording(SMALL, BIG);
+    expect(() => place(trace, { request: 'p50', machines: 2 })).toThrow(
+      'r: its machines had different hard limits: give --hard-limit, or leave --machines out',
+    );
+    expect(linesOf(trace, { machines: 1, hardLimitBytes: (50 * MIB) as Bytes })[0]!.hardLimitBytes).toBe(50 * MIB);
+  });
+
+  test('whose line was changed takes the last, and says so', async () => {
+    const trace = await recording(SMALL, BIG, { ...SMALL, atMs: 500, ...figures(80, 100) });
+    expect(linesOf(trace, {})[0]).toEqual(figures(80, 100));
+    expect(trace.notes).toEqual(['the hard limit, or what goes with it, was changed on small: the last is taken']);
+    expect((await recording(SMALL, SMALL, BIG)).notes).toEqual([]);
+  });
+});
+
 describe('what cannot be replayed', () => {
   const policy: MemoryPolicy = {
     name: 'mine',
