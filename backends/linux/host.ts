@@ -1,11 +1,10 @@
-import { mkdirSync } from 'node:fs';
 import type { Host } from '../../src/host/host.ts';
 import type { Store } from '../../src/host/store.ts';
 import { linuxCgroups } from './cgroups.ts';
 import { linuxClock } from './clock.ts';
 import { ProcessContainers } from './containers.ts';
 import { linuxMachine } from './machine.ts';
-import { foldersOf, removeRun } from './runs.ts';
+import { foldersOf, makeFolders, removeRun } from './runs.ts';
 import { LinuxSupervision } from './supervision.ts';
 
 /** What a real host is made of. */
@@ -37,8 +36,8 @@ export async function openLinuxHost(options: LinuxHostOptions): Promise<LinuxHos
   const place = { root, ...(cgroupMount === undefined ? {} : { cgroupMount }) };
   const folders = foldersOf(root, options.runFolder);
   const cgroups = linuxCgroups(place);
+  makeFolders(folders);
   cgroups.makeRoot();
-  mkdirSync(folders.run, { recursive: true });
   const supervision = new LinuxSupervision(folders.supervisors, entries.supervisor, place, cgroups);
   return {
     name,

@@ -1,11 +1,12 @@
-import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { HostError } from '../../src/host/errors.ts';
 import { type CgroupLayout, requireLayout } from './cgroup-layout.ts';
 import { linuxCgroups, type LinuxCgroups } from './cgroups.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
-import { isAlive, ownerOf, runFolderOf, runsFolder, sendKill } from './owner.ts';
+import { isAbsent } from './errors.ts';
+import { isOwnFolder, makeOwnFolder, mayLive, ownerOf, runFolderOf, runsFolder, sendKill } from './owner.ts';
 import { supervisorPids } from './supervision.ts';
 
 /** tmpfs, on every Linux. */
@@ -14,7 +15,13 @@ const SHARED_MEMORY = '/dev/shm';
 /** What SIGKILL was sent to is gone within this. */
 const EMPTY_WITHIN_MS = 30_000;
 
+/** Who was on the way in when the others were killed is killed with the next. */
+const KILL_AGAIN_MS = 100;
+
 const POLL_MS = 3;
+
+/** In the run's folder, the path of its cache folder: whoever removes the run may have another TMPDIR. */
+const CACHE_FOLDER_FILE = 'cache-folder';
 
 /** Where one host keeps what it makes, all named by its mark. */
 export interface RunFolders {
@@ -29,17 +36,36 @@ export const foldersOf = (mark: string, run = runFolderOf(mark)): RunFolders => 
   run,
   supervisors: join(run, 'supervisors'),
   shared: join(SHARED_MEMORY, mark),
-  cache: join(tmpdir(), mark),
+  cache: recordedCacheFolder(mark, run) ?? join(tmpdir(), mark),
 });
+
+function recordedCacheFolder(mark: string, run: string): string | null {
+  let path: string;
+  try {
+    path = readFileSync(join(run, CACHE_FOLDER_FILE), 'utf8');
+  } catch (error) {
+    if (isAbsent(error)) return null;
+    throw error;
+  }
+  // Cut short as it was written, or not by us.
+  return path.startsWith('/') && basename(path) === mark ? path : null;
+}
+
+/** Makes the folders of a run, or takes over those that are there. @throws HostError EEXIST where something else has their names. */
+export function makeFolders({ run, shared, cache }: RunFolders): void {
+  mkdirSync(dirname(run), { recursive: true, mode: 0o700 });
+  for (const folder of dirname(run) === runsFolder() ? [dirname(run), run] : [run]) makeOwnFolder(folder);
+  writeFileSync(join(run, CACHE_FOLDER_FILE), cache);
+  for (const folder of [shared, cache]) makeOwnFolder(folder);
+}
 
 /** Ends all processes of a run and removes all that it made. */
 export async function removeRun(cgroups: LinuxCgroups, folders: RunFolders): Promise<void> {
   await endSupervisors(folders.supervisors);
-  await emptyCgroups(cgroups);
-  cgroups.removeRoot();
+  await removeCgroups(cgroups);
   // A process that is about to end may still make a file in a folder that is being removed: hence the retries.
   for (const folder of [folders.shared, folders.cache, folders.run])
-    rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
+    if (isOwnFolder(folder)) rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   removeIfEmpty(runsFolder());
 }
 
@@ -65,45 +91,81 @@ function removeIfEmpty(folder: string): void {
   }
 }
 
-async function emptyCgroups(cgroups: LinuxCgroups): Promise<void> {
+async function removeCgroups(cgroups: LinuxCgroups): Promise<void> {
   const untilMs = monotonicMs() + EMPTY_WITHIN_MS;
-  while (existsSync(cgroups.folder(''))) {
-    const populated = (await cgroups.list()).filter((state) => state.populated);
-    if (populated.length === 0) return;
-    if (monotonicMs() > untilMs)
-      throw new HostError('ETIMEDOUT', 'cgroups.kill', populated[0]!.path, {
-        detail: `${populated.length} cgroups still hold processes after SIGKILL`,
+  for (let againMs = 0; ; await linuxClock.sleep(POLL_MS)) {
+    const nowMs = monotonicMs();
+    if (!cgroups.isPopulated()) {
+      try {
+        return cgroups.removeRoot();
+      } catch (error) {
+        // Somebody came in since we looked, or has only just ended.
+        if (!(error instanceof HostError && error.code === 'EBUSY') || nowMs > untilMs) throw error;
+      }
+    } else if (nowMs > untilMs) {
+      throw new HostError('ETIMEDOUT', 'cgroups.kill', cgroups.folder(''), {
+        detail: 'it still holds processes after SIGKILL',
       });
-    cgroups.killAll();
-    await linuxClock.sleep(POLL_MS);
+    } else if (nowMs > againMs) {
+      cgroups.killAll();
+      againMs = nowMs + KILL_AGAIN_MS;
+    }
   }
 }
 
+/** A run on this machine. One whose owner is of another pid namespace counts as alive. */
+export interface RunHere {
+  readonly mark: string;
+  readonly isAlive: boolean;
+}
+
 /** The marks of all runs that are on this machine, in order, and whether their owners live. */
-export function runsHere(cgroupMount?: string): { readonly mark: string; readonly isAlive: boolean }[] {
+export function runsHere(cgroupMount?: string): RunHere[] {
   const layout = requireLayout(cgroupMount);
-  const marks = new Set([...mountsOf(layout), runsFolder(), SHARED_MEMORY, tmpdir()].flatMap(namesIn));
-  return [...marks].sort().flatMap((mark) => {
+  const inCgroups = mountsOf(layout).flatMap(namesIn);
+  const inFolders = [runsFolder(), SHARED_MEMORY, tmpdir()].flatMap((folder) =>
+    namesIn(folder).filter((name) => ownerOf(name) !== null && isOwnFolder(join(folder, name))),
+  );
+  return [...new Set([...inCgroups, ...inFolders])].sort().flatMap((mark) => {
     const owner = ownerOf(mark);
-    return owner === null ? [] : [{ mark, isAlive: isAlive(owner) }];
+    return owner === null ? [] : [{ mark, isAlive: mayLive(owner) }];
   });
 }
 
+const warn = (mark: string, error: unknown): void =>
+  process.emitWarning(
+    `what a dead run left could not be removed, ${mark}: ${error instanceof Error ? error.message : String(error)}`,
+  );
+
 /**
- * Removes what dead runs left: every mark whose owner does not live. A living owner's is never touched.
- * Returns the marks that were removed.
+ * Removes what dead runs left: every mark whose owner does not live. A living owner's is never touched. What cannot be
+ * removed is told to `onFailure`, and hinders no other. Returns the marks that were removed.
  */
-export async function sweepDeadRuns(cgroupMount?: string): Promise<readonly string[]> {
-  const dead = runsHere(cgroupMount).flatMap((run) => (run.isAlive ? [] : [run.mark]));
-  for (const mark of dead)
-    await removeRun(
-      linuxCgroups({ root: mark, ...(cgroupMount === undefined ? {} : { cgroupMount }) }),
-      foldersOf(mark),
-    );
-  return dead;
+export async function sweepDeadRuns(cgroupMount?: string, onFailure = warn): Promise<readonly string[]> {
+  const removed: string[] = [];
+  for (const { mark, isAlive } of runsHere(cgroupMount)) {
+    if (isAlive) continue;
+    try {
+      await removeRun(
+        linuxCgroups({ root: mark, ...(cgroupMount === undefined ? {} : { cgroupMount }) }),
+        foldersOf(mark),
+      );
+      removed.push(mark);
+    } catch (error) {
+      onFailure(mark, error);
+    }
+  }
+  return removed;
 }
 
 const mountsOf = (layout: CgroupLayout): string[] =>
   layout.version === 1 ? [layout.memoryMount, layout.freezerMount] : [layout.mount];
 
-const namesIn = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch (error) {
+    if (isAbsent(error)) return [];
+    throw error;
+  }
+}

@@ -1,16 +1,28 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { basename, extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
 import { openLinuxHost } from '../../backends/linux/host.ts';
-import { runFolderOf, runMark } from '../../backends/linux/owner.ts';
-import { sweepDeadRuns } from '../../backends/linux/runs.ts';
+import { linuxCgroups } from '../../backends/linux/cgroups.ts';
+import { ownerOf, runFolderOf, runMark } from '../../backends/linux/owner.ts';
+import { foldersOf, removeRun, sweepDeadRuns } from '../../backends/linux/runs.ts';
 import type { SupervisorEvent, SupervisorSettings } from '../../src/host/supervision.ts';
 import {
   assertApplied,
@@ -142,7 +154,7 @@ export const linuxCrashContract: readonly ContractCase[] = [
       );
       let mark: string | undefined;
       await waitUntil(() => {
-        mark = readdirSync(mounts()[0]!).find((name) => name.startsWith(`plimsoll-${owner.pid}-`));
+        mark = readdirSync(mounts()[0]!).find((name) => name.startsWith(`plimsoll-run-${owner.pid}-`));
         return mark !== undefined && existsSync(join(mounts()[0]!, mark, 'pen'));
       }, 'the run to begin');
       await kill(owner);
@@ -229,6 +241,16 @@ export const linuxCrashContract: readonly ContractCase[] = [
     },
   },
   {
+    name: 'all of a container is where it can be frozen, in every hierarchy',
+    async run(fixture) {
+      await startInPen(fixture, { a: { ...constant(4), processes: 2 } });
+      for (const mount of mounts()) {
+        const procs = readFileSync(join(mount, runMark('contract'), 'pen/a/cgroup.procs'), 'utf8');
+        assert.equal(procs.trim().split('\n').length, 2, mount);
+      }
+    },
+  },
+  {
     name: 'a kill takes what another killer froze and left, ended itself',
     async run(fixture) {
       const { host, readBack, waitUntil, cgroupVersion } = fixture;
@@ -241,7 +263,104 @@ export const linuxCrashContract: readonly ContractCase[] = [
       await waitUntil(async () => (await readBack.processes('pen/ice')) === 0, 'the frozen to die');
     },
   },
+  {
+    name: 'a run whose removal was cut short is removed by the next sweep, wherever it was cut',
+    async run() {
+      for (const mount of [...mounts(), '/dev/shm', tmpdir()]) {
+        const mark = deadMark('cut');
+        mkdirSync(join(mount, mark));
+        mkdirSync(join(mount, mark, 'pen'));
+        assert.ok((await sweepDeadRuns()).includes(mark));
+        assert.deepEqual(tracesOf(mark), []);
+      }
+    },
+  },
+  {
+    name: 'one leftover that cannot be removed is told, and hinders no other',
+    async run() {
+      const marks = ['a', 'b'].map(deadMark);
+      for (const mark of marks) mkdirSync(join(mounts()[0]!, mark));
+      const folder = runFolderOf(marks[0]!);
+      // On a mount of its own the folder cannot be removed by anybody.
+      mkdirSync(folder, { recursive: true });
+      execFileSync('mount', ['-t', 'tmpfs', 'none', folder]);
+      try {
+        const told: string[] = [];
+        const removed = await sweepDeadRuns(undefined, (mark) => told.push(mark));
+        assert.deepEqual([removed.includes(marks[1]!), told], [true, [marks[0]]]);
+      } finally {
+        execFileSync('umount', [folder]);
+      }
+      assert.ok((await sweepDeadRuns()).includes(marks[0]!));
+      assert.deepEqual(marks.flatMap(tracesOf), []);
+    },
+  },
+  {
+    name: 'a sweep takes nothing that is not a run of a dead process of this namespace and user',
+    async run() {
+      const mark = deadMark('not');
+      const files = [
+        join(tmpdir(), 'plimsoll-2026-11-23.ndjson'),
+        join(tmpdir(), `${mark}.file`),
+        join('/dev/shm', `${mark}.file`),
+      ];
+      const foreign = runMark('foreign', { pid: 4_194_304, startTicks: '1', pidNamespace: '1' });
+      const others = join(tmpdir(), deadMark('others'));
+      try {
+        for (const file of files) writeFileSync(file, 'mine');
+        mkdirSync(join(mounts()[0]!, foreign));
+        mkdirSync(others);
+        chownSync(others, 65_534, 65_534);
+        const taken = await sweepDeadRuns();
+        for (const path of [...files, others, join(mounts()[0]!, foreign)]) {
+          assert.ok(existsSync(path), path);
+          assert.ok(!taken.includes(basename(path)), path);
+        }
+      } finally {
+        rmdirSync(join(mounts()[0]!, foreign));
+        for (const path of [...files, others]) rmSync(path, { recursive: true, force: true });
+      }
+    },
+  },
+  {
+    name: 'a sweep finds the cache folder of a run that had another TMPDIR',
+    async run() {
+      const { TMPDIR } = process.env;
+      const elsewhere = mkdtempSync(join(tmpdir(), 'plimsoll-elsewhere-'));
+      const mark = deadMark('moved');
+      try {
+        process.env['TMPDIR'] = elsewhere;
+        (await openLinuxHost({ name: 'moved', root: mark, entries, store: noStore })).detach();
+      } finally {
+        if (TMPDIR === undefined) delete process.env['TMPDIR'];
+        else process.env['TMPDIR'] = TMPDIR;
+      }
+      assert.deepEqual(readdirSync(elsewhere), [mark]);
+      assert.ok((await sweepDeadRuns()).includes(mark));
+      rmdirSync(elsewhere);
+    },
+  },
+  {
+    name: 'a host writes through no link that somebody laid for it',
+    async run() {
+      const mark = runMark('linked');
+      const target = mkdtempSync(join(tmpdir(), 'plimsoll-target-'));
+      const link = join('/dev/shm', mark);
+      symlinkSync(target, link);
+      try {
+        await assert.rejects(openLinuxHost({ name: 'linked', root: mark, entries, store: noStore }), /EEXIST/);
+      } finally {
+        rmSync(link);
+        rmdirSync(target);
+        await removeRun(linuxCgroups({ root: mark }), foldersOf(mark));
+      }
+      assert.deepEqual(tracesOf(mark), []);
+    },
+  },
 ];
+
+/** A mark whose owner is dead: this number is of another process, which began later. */
+const deadMark = (name: string): string => runMark(name, { ...ownerOf(runMark(name))!, startTicks: '1' });
 
 /** One kill in fifteen used to miss one; so many that a miss shows. */
 const STORMS = 20;

@@ -25,7 +25,7 @@ const PLACES = [
 
 /** Folders and processes that carry the mark of the run of this process. */
 function tracesOf(pid: number | undefined): string[] {
-  const mark = `plimsoll-${pid}-`;
+  const mark = `plimsoll-run-${pid}-`;
   const folders = PLACES.flatMap((place) =>
     existsSync(place) ? readdirSync(place).filter((name) => name.startsWith(mark)) : [],
   );
@@ -43,7 +43,7 @@ const inCgroupsOf = (mark: string): string[] =>
   });
 
 async function isUnderWay(pid: number | undefined): Promise<void> {
-  await expect.poll(() => inCgroupsOf(`plimsoll-${pid}-`).length, { timeout: 60_000 }).toBeGreaterThanOrEqual(4);
+  await expect.poll(() => inCgroupsOf(`plimsoll-run-${pid}-`).length, { timeout: 60_000 }).toBeGreaterThanOrEqual(4);
 }
 
 describe.runIf(isRoot)('on real cgroups (skipped unless root, because cgroups are made)', () => {

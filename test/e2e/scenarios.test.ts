@@ -84,7 +84,7 @@ describe('plimsoll run', () => {
       ['src/plimsoll.js', 'run', file, '--backend', 'linux', '--record', join(scratch, 'cut')],
       { reject: false },
     );
-    const mark = `plimsoll-${child.pid}-`;
+    const mark = `plimsoll-run-${child.pid}-`;
     const folders = [
       '/run/plimsoll',
       '/dev/shm',
@@ -112,7 +112,7 @@ describe('plimsoll run', () => {
 
   test.runIf(isRoot)('is swept by the next after kill -9, and found by the doctor until then', async () => {
     const child = execa(process.execPath, ['src/plimsoll.js', 'run', file, '--backend', 'linux'], { reject: false });
-    const mark = `plimsoll-${child.pid}-`;
+    const mark = `plimsoll-run-${child.pid}-`;
     await expect
       .poll(() => existsSync('/run/plimsoll') && readdirSync('/run/plimsoll').some((name) => name.startsWith(mark)), {
         timeout: 30_000,
