@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { openSim } from '../../../src/commands/backend/sim.ts';
+import { PolicyFault } from '../../../src/memory/checked.ts';
 import { policyByName } from '../../../src/memory/policies.ts';
 import { readScenario } from '../../../src/scenario/load.ts';
 import { readRecording } from '../../../src/scenario/recording.ts';
@@ -80,6 +81,9 @@ describe('a run', () => {
     expect(result.kills[0]!.atMs).toBeLessThan(2900);
     expect(kinds(result, 'death')).toMatchObject([{ container: 'late', cause: 'supervisor' }]);
     expect(result.broken).toEqual([]);
+    // What the supervisor saw before the crash is told by the next engine; it still stands before the crash.
+    const times = result.observations.map(({ atMs }) => atMs);
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
   });
 
   test('a request that meets a crash is asked again of the next engine', async () => {
@@ -92,6 +96,42 @@ describe('a run', () => {
     const result = await run(`${GOOD}faults:\n  - { on: containers.start, times: 2, do: { fail: EAGAIN } }\n`);
     expect(kinds(result, 'step').filter((step) => 'error' in step)).toHaveLength(2);
     expect(kinds(result, 'start').map((each) => 'container' in each && each.container)).toContain('web');
+  });
+
+  test('asks again what the store refused, and says so', async () => {
+    const atFirst = await run(`${GOOD}faults:\n  - { on: store.commit, do: { fail: EIO } }\n`);
+    expect(kinds(atFirst, 'start')).toMatchObject([
+      { atMs: 1000, container: 'web' },
+      { atMs: 1000, container: 'late' },
+    ]);
+    expect(kinds(atFirst, 'note')).toMatchObject([
+      { atMs: 0, about: 'trouble', message: expect.stringContaining('store.commit') },
+    ]);
+    const later = await run(`${GOOD}faults:\n  - { on: store.commit, at: 900ms, do: { fail: EIO } }\n`);
+    expect(kinds(later, 'start')).toMatchObject([
+      { atMs: 0, container: 'web' },
+      { atMs: 2000, container: 'late' },
+    ]);
+  });
+
+  test('ends when it should though the store refuses for ever', async () => {
+    const result = await run(
+      `${GOOD.replace('noKills: true', 'livesToTheEnd: [web]')}faults:\n  - { on: store.commit, times: 1000000, do: { fail: EIO } }\n`,
+    );
+    expect(result.verdicts).toMatchObject([{ held: false, detail: 'web never ran' }]);
+    expect(result.observations.at(-1)).toEqual({ kind: 'end', atMs: 3000 });
+    expect(kinds(result, 'note').length).toBeGreaterThan(2);
+  });
+
+  test('does not take the fault of a policy for one of the host', async () => {
+    const scenario = readScenario(
+      `${GOOD}faults:\n  - { on: containers.start, do: { fail: EAGAIN } }\n`,
+      'a.yaml',
+      rules,
+    );
+    const { backend, engineFor } = openSim(scenario, () => ({ ...policyByName('gaia')!, limits: () => null as never }));
+    const error = await runScenario(scenario, backend, { engineFor, commit: '' }).catch((caught: unknown) => caught);
+    expect((error as Error).cause).toBeInstanceOf(PolicyFault);
   });
 
   test('gives up on an engine that never comes back', async () => {
