@@ -6,7 +6,6 @@ import { judge, type Verdict } from './expectations.ts';
 import { asked, HostRun, sinceMs } from './host-run.ts';
 import { type Kill, killsOf } from './kills.ts';
 import { policiesOf } from './policy.ts';
-import { recordingLine } from './recording.ts';
 import type { BackendName, Scenario } from './scenario.ts';
 
 /** Where a scenario runs: machines, and the time they share. */
@@ -99,6 +98,9 @@ export async function runScenario(
     held: broken.length === 0 && verdicts.every(({ held }) => held !== false),
   };
 }
+
+/** One line of a recording, its newline included. `src/traces` reads them. */
+const recordingLine = (line: RunHeader | Observation): string => `${JSON.stringify(line)}\n`;
 
 /** The policy of a run, in a word: those of its hosts, where they differ. */
 const policyLabel = (scenario: Scenario): string =>

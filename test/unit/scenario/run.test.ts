@@ -1,10 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { openSim } from '../../../src/commands/backend/sim.ts';
+import { MIB } from '../../../src/host/units.ts';
 import { PolicyFault } from '../../../src/memory/checked.ts';
 import { policyByName } from '../../../src/memory/policies.ts';
 import { readScenario } from '../../../src/scenario/load.ts';
-import { readRecording } from '../../../src/scenario/recording.ts';
 import { Interrupted, type RunOptions, runScenario } from '../../../src/scenario/run.ts';
+import { readTrace } from '../../../src/traces/read.ts';
 import { GOOD, rules } from './rules.ts';
 
 /** The whole way: file, engine, simulated host, recording. */
@@ -31,12 +32,24 @@ describe('a run', () => {
     ]);
     expect(kinds(result, 'request')).toMatchObject([{ atMs: 2000, container: 'web' }]);
     expect(result.observations.at(-1)).toEqual({ kind: 'end', atMs: 3000 });
-    const read = await readRecording(
-      lines.map((line) => line.trimEnd()),
-      'r',
+    expect(lines.every((line) => line.endsWith('}\n'))).toBe(true);
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toEqual([result.header, ...result.observations]);
+    expect(result.header).toMatchObject({ backend: 'sim', policy: 'gaia', seed: 1, commit: 'abc' });
+  });
+
+  test('leaves a recording that can be read as a trace, whatever went wrong', async () => {
+    const lines: string[] = [];
+    const result = await run(
+      `${LEAKING}faults:\n  - { on: store.commit, do: { fail: EIO } }\n  - { on: cgroups.list, at: 500ms, do: { crash: before } }\n`,
+      { record: (line) => lines.push(line) },
     );
-    expect(read).toEqual({ header: result.header, observations: result.observations });
-    expect(read.header).toMatchObject({ backend: 'sim', policy: 'gaia', seed: 1, commit: 'abc' });
+    expect(new Set(kinds(result, 'note').map((each) => 'about' in each && each.about))).toEqual(
+      new Set(['trouble', 'crash', 'recovery']),
+    );
+    const trace = await readTrace([{ name: 'r', chunks: lines.map((line) => new TextEncoder().encode(line)) }]);
+    expect(trace.names).toEqual(['late', 'web']);
+    expect([...trace.requestBytes]).toEqual([20 * MIB, 50 * MIB]);
+    expect(trace.recorded).toMatchObject({ title: 'A test', seed: 1, commit: 'abc' });
   });
 
   test.each(['constructor', 'toString', 'hasOwnProperty'])(
