@@ -1,8 +1,9 @@
-import { readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CgroupState } from '../../src/host/cgroups.ts';
 import type { Bytes } from '../../src/host/units.ts';
 import { isAbsent } from './errors.ts';
+import { readText, writeText } from './kernel-file.ts';
 
 /** What differs between the two versions of the kernel's interface. Folders are relative to the mount; all throw raw errors. */
 export interface CgroupController {
@@ -38,6 +39,15 @@ export interface CgroupController {
 /** memory.stat's keys as bytes, so that no strings are made in a look. */
 export const statKeys = (names: readonly string[]): readonly Uint8Array[] =>
   names.map((name) => new TextEncoder().encode(name));
+
+/** What the kernel swaps to: a heading, and a line for each. */
+export const SWAPS = '/proc/swaps';
+
+/** Where there is swap, keeps a root and all under it from it by writing 0: memory that moves out to swap is used, and not counted. */
+export function forbidSwap(file: string, swaps: string): void {
+  const isOn = existsSync(swaps) && readText(swaps).trim().split('\n').length > 1;
+  if (isOn && existsSync(file)) writeText(file, '0');
+}
 
 /** Removes a folder; one that is gone is no error. */
 export function removeFolder(folder: string): void {

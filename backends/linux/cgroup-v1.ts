@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../src/host/errors.ts';
 import type { Bytes } from '../../src/host/units.ts';
-import { type CgroupController, foldersUnder, removeFolder, statKeys } from './cgroup-controller.ts';
+import { type CgroupController, foldersUnder, forbidSwap, removeFolder, statKeys, SWAPS } from './cgroup-controller.ts';
 import type { CgroupLayout } from './cgroup-layout.ts';
 import { errnoOf, isAbsent } from './errors.ts';
 import { monotonicMs } from './clock.ts';
@@ -22,7 +22,10 @@ const KILL_WITHIN_MS = 1000;
 const QUIET_MS = 2;
 
 /** Version 1: memory and freezer are hierarchies of their own, and every cgroup is a folder in both. */
-export function cgroupV1({ memoryMount, freezerMount }: Extract<CgroupLayout, { version: 1 }>): CgroupController {
+export function cgroupV1(
+  { memoryMount, freezerMount }: Extract<CgroupLayout, { version: 1 }>,
+  swaps = SWAPS,
+): CgroupController {
   const memory = (path: string): string => join(memoryMount, path);
   const freezer = (path: string): string => join(freezerMount, path);
   const folders = (path: string): string[] => [freezer(path), memory(path)];
@@ -38,7 +41,11 @@ export function cgroupV1({ memoryMount, freezerMount }: Extract<CgroupLayout, { 
       usage: 'memory.usage_in_bytes',
       statKeys: statKeys(['total_rss', 'total_cache', 'total_inactive_file', 'total_shmem']),
     },
-    prepareRoot: (path) => accountForChildren(memory(path)),
+    prepareRoot(path) {
+      accountForChildren(memory(path));
+      // Inherited by what is made under it. A limit on memory and swap together would have to follow every other limit.
+      forbidSwap(join(memory(path), 'memory.swappiness'), swaps);
+    },
     make(path) {
       const made = makeFolder(memory(path));
       try {

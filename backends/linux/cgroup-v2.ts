@@ -2,16 +2,16 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { HostError } from '../../src/host/errors.ts';
 import type { Bytes } from '../../src/host/units.ts';
-import { type CgroupController, removeFolder, statKeys } from './cgroup-controller.ts';
+import { type CgroupController, forbidSwap, removeFolder, statKeys, SWAPS } from './cgroup-controller.ts';
 import type { CgroupLayout } from './cgroup-layout.ts';
-import { errnoOf, isAbsent } from './errors.ts';
+import { errnoOf, isAbsent, Refusal } from './errors.ts';
 import { readCount, readKey, readText, writeText } from './kernel-file.ts';
 
 /** The files that are relied on, and the Linux that brought them; without them a root is refused. */
 const NEEDED_SINCE = { 'cgroup.kill': '5.14', 'memory.peak': '5.19' };
 
 /** Version 2: one hierarchy; a folder has memory files only where its parent's subtree_control names memory. */
-export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): CgroupController {
+export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>, swaps = SWAPS): CgroupController {
   const folder = (path: string): string => join(mount, path);
   const readLimit = (path: string): Bytes | null => {
     const text = readText(join(folder(path), 'memory.max')).trim();
@@ -26,6 +26,7 @@ export function cgroupV2({ mount }: Extract<CgroupLayout, { version: 2 }>): Cgro
       for (const [file, since] of Object.entries(NEEDED_SINCE))
         if (!existsSync(join(folder(path), file)))
           throw new HostError('EOPNOTSUPP', 'cgroups.create', path, { detail: `${file} needs Linux ${since}` });
+      forbidSwap(join(folder(path), 'memory.swap.max'), swaps);
     },
     make(path) {
       enableMemory(dirname(folder(path)));
@@ -80,12 +81,12 @@ function enableMemory(folder: string): void {
     const code = errnoOf(error);
     const command = `echo +memory > ${file}`;
     if (code === 'EBUSY')
-      throw new HostError(code, 'cgroups.create', folder, {
-        detail: `processes stand in it, which keeps the memory controller from its children: move them (mkdir ${folder}/others && for pid in $(cat ${folder}/cgroup.procs); do echo $pid > ${folder}/others/cgroup.procs; done), then run: ${command}`,
-        cause: error,
-      });
-    if (code === 'EACCES' || code === 'EPERM')
-      throw new HostError(code, 'cgroups.create', folder, { detail: `run as root: ${command}`, cause: error });
+      throw new Refusal(
+        code,
+        `processes stand in ${folder}, which keeps the memory controller from its children: move them (mkdir ${folder}/others && for pid in $(cat ${folder}/cgroup.procs); do echo $pid > ${folder}/others/cgroup.procs; done), then run: ${command}`,
+        error,
+      );
+    if (code === 'EACCES' || code === 'EPERM') throw new Refusal(code, `run as root: ${command}`, error);
     throw error;
   }
 }

@@ -69,7 +69,7 @@ function start(spec: Extract<Step, { verb: 'containers.start' }>['with'], place:
       cacheFile: `${cache}/${spec.name}`,
     };
     const folders = [...(spec.workload.shared ? [shared] : []), ...(spec.workload.cache ? [cache] : [])];
-    const make = folders.length === 0 ? '' : `mkdir -p ${folders.map(quote).join(' ')} && `;
+    const make = folders.length === 0 ? '' : `mkdir -p -m 700 ${folders.map(quote).join(' ')} && `;
     return `${make}setsid node ${quote(place.entries.workload)} ${quote(JSON.stringify(order))} &`;
   });
 }
@@ -81,7 +81,8 @@ function stop(name: string, { layout, root }: CommandPlace): string {
     ? forEach(layout.mount, 'echo 1 > "$0/cgroup.kill"')
     : forEach(
         layout.freezerMount,
-        'echo FROZEN > "$0/freezer.state"; xargs -r kill -9 < "$0/cgroup.procs"; echo THAWED > "$0/freezer.state"',
+        // Frozen, nobody forks; and SIGKILL acts when they thaw.
+        'echo FROZEN > "$0/freezer.state"; until grep -q FROZEN "$0/freezer.state"; do sleep 0.01; done; xargs -r kill -9 < "$0/cgroup.procs"; echo THAWED > "$0/freezer.state"',
       );
 }
 

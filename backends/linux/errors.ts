@@ -1,11 +1,23 @@
 import { type Applied } from '../../src/host/batch.ts';
 import { type Errno, HostError, isErrno } from '../../src/host/errors.ts';
 
+/** What the kernel refused, in words that say more than its code: they become the detail of the host's error. */
+export class Refusal extends Error {
+  override readonly name = 'Refusal';
+  readonly code: Errno;
+
+  constructor(code: Errno, detail: string, cause: unknown) {
+    super(detail, { cause });
+    this.code = code;
+  }
+}
+
 /** What the kernel or Node said, as the host's own error; a HostError stays as it is. */
 export function hostError(operation: string, target: string, cause: unknown, detail?: string): HostError {
   if (cause instanceof HostError) return cause;
   const code = errnoOf(cause) ?? 'EIO';
-  const said = detail ?? (code === 'EIO' && cause instanceof Error ? cause.message : undefined);
+  const speaks = cause instanceof Refusal || (code === 'EIO' && cause instanceof Error);
+  const said = detail ?? (speaks ? cause.message : undefined);
   return new HostError(code, operation, target, said === undefined ? { cause } : { cause, detail: said });
 }
 

@@ -19,6 +19,7 @@ import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
+import { commandOf } from '../../backends/linux/commands.ts';
 import { openLinuxHost } from '../../backends/linux/host.ts';
 import { linuxCgroups } from '../../backends/linux/cgroups.ts';
 import { ownerOf, runFolderOf, runMark } from '../../backends/linux/owner.ts';
@@ -248,6 +249,30 @@ export const linuxCrashContract: readonly ContractCase[] = [
         const procs = readFileSync(join(mount, runMark('contract'), 'pen/a/cgroup.procs'), 'utf8');
         assert.equal(procs.trim().split('\n').length, 2, mount);
       }
+    },
+  },
+  {
+    name: 'the command that a plan prints to stop a container stops it, and no other',
+    async run(fixture) {
+      const { readBack, waitUntil } = fixture;
+      await startInPen(fixture, { a: { ...constant(4), processes: 2 }, b: constant(4) });
+      const place = { layout: findLayout()!, root: runMark('contract'), entries };
+      execFileSync('sh', ['-ec', commandOf({ verb: 'containers.stop', with: 'a', why: '' }, place).join('\n')]);
+      await waitUntil(async () => (await readBack.processes('pen/a')) === 0, 'it to stop');
+      assert.equal(await readBack.processes('pen/b'), 1);
+    },
+  },
+  {
+    name: 'where processes stand in the way of children (v2), what to run is said',
+    async run(fixture) {
+      const { host, readBack, waitUntil, cgroupVersion } = fixture;
+      await makeCgroups(fixture, ['pen']);
+      startIn('pen', 'exec sleep 1000');
+      await waitUntil(async () => (await readBack.processes('pen')) === 1, 'somebody in it');
+      const made = await host.cgroups.create([{ path: 'pen/a' }]);
+      if (cgroupVersion === 1) return assertApplied(made, 1);
+      assertRefused(made, { applied: 0, code: 'EBUSY', operation: 'cgroups.create', target: 'pen/a' });
+      assert.match(made.error!.message, /then run: echo \+memory > \S+\/pen\/cgroup.subtree_control \(EBUSY\)$/);
     },
   },
   {
