@@ -19,7 +19,7 @@ const TAB = 9;
 const LONGEST_LINE = 64 * 1024 * 1024;
 const decoder = new TextDecoder();
 
-/** Hands over line after line, without their ends (LF or CRLF); blank lines are passed over, a byte order mark too. */
+/** Hands over line after line, without their ends (LF or CRLF); blank lines are passed over, a byte order mark too. Returns how many there were. */
 export async function readLines(file: TraceFile, take: LineTaker, onRead?: (bytes: number) => void): Promise<number> {
   let rest = new Uint8Array(0);
   let line = 0;
@@ -58,7 +58,6 @@ export async function readLines(file: TraceFile, take: LineTaker, onRead?: (byte
     onRead?.(readBytes);
   }
   if (rest.length > 0) each(rest, 0, rest.length);
-  if (readBytes === 0) throw new TraceError(file.name, undefined, 'is empty');
   return line;
 }
 

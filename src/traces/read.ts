@@ -2,7 +2,7 @@ import { attributeColumns, ContainerTables } from './attributes.ts';
 import { readLines, Row, shown, type TraceFile } from './csv.ts';
 import { didYouMean, TraceError } from './errors.ts';
 import { LongSamples, sampleColumns } from './long.ts';
-import { RecordingReader } from './recording.ts';
+import { isFirstLine, RecordingReader } from './recording.ts';
 import { makeTrace, type Trace } from './trace.ts';
 import { normal, timeColumn, unitInName, usageColumn } from './vocabulary.ts';
 import { WideSamples } from './wide.ts';
@@ -37,12 +37,20 @@ const TYPICAL = [
   'working_set_bytes',
   'usage_bytes',
 ];
+const NO_RECORDING = 'is no recording: its first line must be of kind "run"; only Plimsoll\'s own NDJSON is read';
 const OPEN_BRACE = 123;
 const decoder = new TextDecoder();
 
+/** A file that no importer reads, and what would be told if it were alone. */
+interface Misfit {
+  readonly error: TraceError;
+  /** It has a header, of other columns: more likely meant than a file that has none. */
+  readonly isTable: boolean;
+}
+
 /**
  * Reads a trace from its files, each once and in the order given. Which importer reads a file is chosen by what is in
- * it. Files that say nothing a replay needs are passed over with a note, unless they are all there is.
+ * it, by its first line. Files that say nothing a replay needs are passed over with a note, unless they are all there is.
  */
 export async function readTrace(files: readonly TraceFile[], options: ReadOptions = {}): Promise<Trace> {
   const wide = new WideSamples();
@@ -51,7 +59,7 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
   const recordings: RecordingReader[] = [];
   const found = { wide: 0, long: 0 };
   const notes: string[] = [];
-  const misfits: TraceError[] = [];
+  const misfits: Misfit[] = [];
   const unitBytes = options.unitBytes ?? null;
 
   for (const file of files) {
@@ -60,6 +68,10 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
     let recording: RecordingReader | undefined;
     let skip = false;
     let rows = 0;
+    const passOver = (error: TraceError, isTable: boolean): void => {
+      misfits.push({ error, isTable });
+      skip = true;
+    };
     const begin = (header: Row): void => {
       const columns = Array.from({ length: header.count }, (_, field) => header.text(field));
       const plain = columns.map(normal);
@@ -89,9 +101,29 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
         found.wide++;
         take = wide.file(file.name, columns, time, unit);
       } else {
-        misfits.push(misfit(file.name, columns, plain));
-        skip = true;
+        passOver(misfit(file.name, columns, plain), true);
       }
+    };
+    const first = (bytes: Uint8Array, start: number, end: number, line: number): void => {
+      if (bytes[start] === OPEN_BRACE) {
+        const text = decoder.decode(bytes.subarray(start, end));
+        if (!isFirstLine(text)) {
+          passOver(new TraceError(file.name, line, NO_RECORDING), false);
+          return;
+        }
+        recording = new RecordingReader(file.name);
+        recordings.push(recording);
+        recording.take(text, line);
+        return;
+      }
+      try {
+        row.cut(bytes, start, end, line);
+      } catch (error) {
+        if (!(error instanceof TraceError)) throw error;
+        passOver(error, false);
+        return;
+      }
+      begin(row);
     };
     const lines = await readLines(
       file,
@@ -101,16 +133,12 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
         else if (take) {
           rows++;
           take(row.cut(bytes, start, end, line));
-        } else if (bytes[start] === OPEN_BRACE) {
-          recording = new RecordingReader(file.name);
-          recordings.push(recording);
-          recording.take(decoder.decode(bytes.subarray(start, end)), line);
-        } else begin(row.cut(bytes, start, end, line));
+        } else first(bytes, start, end, line);
       },
       (readBytes) => options.onProgress?.({ file: file.name, readBytes }),
     );
     if (take && rows === 0) throw new TraceError(file.name, lines, 'has a header but no rows');
-    if (!take && !recording && !skip) throw new TraceError(file.name, undefined, 'is empty');
+    if (!take && !recording && !skip) passOver(new TraceError(file.name, undefined, 'is empty'), false);
   }
 
   const kinds = Number(found.wide > 0) + Number(found.long > 0) + recordings.length;
@@ -121,8 +149,8 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
       undefined,
       'holds traces of different forms, or several recordings: replay one at a time',
     );
-  for (const { file } of misfits) notes.push(`${baseOf(file)} was not needed`);
-  if (recordings[0]) return recordings[0].finish();
+  for (const { error } of misfits) notes.push(`${baseOf(error.file)} was not needed`);
+  if (recordings[0]) return recordings[0].finish(notes);
   if (found.long > 0) return long.finish(title, tables, notes);
   if (found.wide > 0)
     return makeTrace(
@@ -135,7 +163,8 @@ export async function readTrace(files: readonly TraceFile[], options: ReadOption
       },
       wide.layOut(),
     );
-  if (misfits[0]) throw misfits[0];
+  const nearest = misfits.find(({ isTable }) => isTable) ?? (tables.isEmpty ? misfits[0] : undefined);
+  if (nearest !== undefined) throw nearest.error;
   if (!tables.isEmpty)
     throw new TraceError(title, undefined, 'has a table of containers but no samples: give the file of samples too');
   throw new TraceError(title, undefined, 'there is no file to read');

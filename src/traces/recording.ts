@@ -52,6 +52,15 @@ interface Container {
   lastBytes: number;
 }
 
+/** Is this the first line of a recording, of whatever form? */
+export function isFirstLine(text: string): boolean {
+  try {
+    return (JSON.parse(text) as { kind?: unknown } | null)?.kind === 'run';
+  } catch {
+    return false;
+  }
+}
+
 /** Gathers a recording of Plimsoll's own: NDJSON, one observation a line. */
 export class RecordingReader {
   readonly #file: string;
@@ -69,7 +78,7 @@ export class RecordingReader {
     this.#file = file;
   }
 
-  /** Takes one line of the file. */
+  /** Takes one line of the file; `isFirstLine` holds of the first. */
   take(text: string, line: number): void {
     if (this.#broken) throw this.#error(this.#broken.line, 'is not JSON', this.#broken.cause);
     let value: unknown;
@@ -81,19 +90,14 @@ export class RecordingReader {
       return;
     }
     const kind = (value as { kind?: unknown } | null)?.kind;
-    if (this.#run === undefined && kind !== 'run')
-      throw this.#error(
-        line,
-        'is no recording: its first line must be of kind "run"; only Plimsoll\'s own NDJSON is read',
-      );
     if (typeof kind !== 'string' || !Object.hasOwn(LINES, kind)) return;
     this.#observe(kind as keyof typeof LINES, value, line);
   }
 
-  /** All of it. */
-  finish(): Trace {
-    if (this.#run === undefined) throw this.#error(this.#broken?.line, 'is no recording: it has no line of kind "run"');
-    const notes = this.#broken ? [`line ${this.#broken.line} is cut off and was passed over`] : [];
+  /** All of it; `notes` are those of its other files. */
+  finish(notes: string[] = []): Trace {
+    const run = this.#run!;
+    if (this.#broken) notes.push(`line ${this.#broken.line} is cut off and was passed over`);
     let assumedMs = 0;
     for (const container of this.#containers.values()) {
       const index = this.#index.get(container);
@@ -111,14 +115,14 @@ export class RecordingReader {
       );
     return makeTrace(
       {
-        title: this.#run.title,
+        title: run.title,
         importer: 'recording',
         names: series.map(({ name, host }) => (hosts.length > 1 ? `${host}/${name}` : name)),
         requestBytes: Float64Array.from(series, ({ requestBytes }) => requestBytes),
         machineOf: Int32Array.from(series, ({ host }) => hosts.indexOf(host)),
         machineNames: hosts,
         lines: hosts.map((host) => this.#lines.get(host) ?? null),
-        recorded: this.#run,
+        recorded: run,
         assumedMs,
         notes,
       },

@@ -202,6 +202,46 @@ describe('a recording', () => {
   });
 });
 
+describe('a file that is no trace, beside one that is', () => {
+  const STRAY = {
+    'datapackage.json': '{\n  "name": "night"\n}\n',
+    'one-line.json': '{"name": "night"}\n',
+    'list.json': '["night","day"]\n',
+    'README.md': '"Night" is a trace\nof one container.\n',
+    'torn.md': '"Night\n',
+    _SUCCESS: '',
+    blank: '\n\n',
+  };
+  const wide = 't_s,a\n0,1\n1,2\n';
+
+  test('is passed over with a note', async () => {
+    const alone = told(await read({ 'x_mib.csv': wide }));
+    for (const [name, text] of Object.entries(STRAY))
+      for (const files of [
+        { [name]: text, 'x_mib.csv': wide },
+        { 'x_mib.csv': wide, [name]: text },
+      ]) {
+        const trace = await read(files);
+        expect(told(trace)).toEqual(alone);
+        expect(trace.notes).toEqual([`${name} was not needed`]);
+      }
+  });
+
+  test('is told beside a recording too', async () => {
+    const recording =
+      '{"kind":"run","version":1,"title":"r","backend":"linux","policy":"gaia","seed":1,"commit":"c","hosts":["h"]}\n{"kind":"sample","atMs":0,"totalBytes":1,"workingSetBytes":{"a":1}}\n';
+    const trace = await read({ ...STRAY, 'r.ndjson': recording });
+    expect(trace.notes).toEqual(Object.keys(STRAY).map((name) => `${name} was not needed`));
+    const newer = recording.replace('"version":1', '"version":2');
+    await expect(read({ 'x_mib.csv': wide, 'r.ndjson': newer })).rejects.toThrow('r.ndjson:1: was written in form 2');
+  });
+
+  test.each(Object.entries(STRAY))('is an error where it is all there is: %s', async (name, text) => {
+    await expect(read({ [name]: text })).rejects.toThrow(TraceError);
+    await expect(read({ [name]: text, other: '' })).rejects.toThrow(`${name}`);
+  });
+});
+
 describe('bad input is told with file and line', () => {
   test.each([
     ['', 'f_mib.csv: is empty'],
