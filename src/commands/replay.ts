@@ -5,7 +5,7 @@ import { policyNames } from '../memory/policies.ts';
 import type { RecordedRun, Trace } from '../traces/trace.ts';
 import { ReplayError } from '../tuning/errors.ts';
 import { place, type Placement } from '../tuning/placement.ts';
-import { replay, type ReplayResult } from '../tuning/replay.ts';
+import { ASSUMED, replay, type ReplayResult } from '../tuning/replay.ts';
 import { REQUEST_RULES, type RequestRule } from '../tuning/requests.ts';
 import { readCommit } from './commit.ts';
 import { documentOf as documentOfRun, textOf as textOfRun } from './output.ts';
@@ -187,7 +187,7 @@ function textOf({ trace, machines }: Placement, { kills, summary }: ReplayResult
           `${(summary.assumedShare * 100).toFixed(1)} % of container time is assumed: those killed while recording keep their last value`,
         ]
       : []),
-    ...trace.notes.map((note) => `note: ${note}`),
+    ...[...trace.notes, ...summary.assumed.map((signal) => ASSUMED[signal]!)].map((note) => `note: ${note}`),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -2,7 +2,7 @@ import { nameOf, unitOf, type ContainerTables } from './attributes.ts';
 import type { Row } from './csv.ts';
 import { TraceError } from './errors.ts';
 import { StampedSamples } from './stamped.ts';
-import { makeTrace, MOST_BYTES, type Trace } from './trace.ts';
+import { makeTrace, MOST_BYTES, prioritiesOf, type Trace } from './trace.ts';
 import { nameColumns, requestColumn, timeColumn, usageColumn } from './vocabulary.ts';
 
 /** Which columns of a table tell samples, one a row; undefined where it is no such table. */
@@ -28,6 +28,7 @@ interface Series {
   readonly relative: boolean;
   requestBytes: number;
   readonly machine: string | undefined;
+  /** NaN where no column tells it. */
   readonly priority: number;
 }
 
@@ -73,7 +74,7 @@ export class LongSamples {
             relative: time.relative,
             requestBytes: Number.NaN,
             machine: machine < 0 ? undefined : row.text(machine),
-            priority: priority < 0 ? 0 : row.number(priority, 'priority') || 0,
+            priority: priority < 0 ? Number.NaN : row.number(priority, 'priority') || 0,
           });
         }
         if (names.length === 1) currentName = row.copy(names[0]!) as Uint8Array<ArrayBuffer>;
@@ -119,9 +120,7 @@ export class LongSamples {
         ),
         machineOf: recorded ? Int32Array.from(this.#series, ({ machine }) => machineIndex.get(machine!)!) : null,
         machineNames: recorded ? machineNames : [],
-        priority: this.#series.some(({ priority }) => priority !== 0)
-          ? Float64Array.from(this.#series, ({ priority }) => priority)
-          : null,
+        priority: prioritiesOf(this.#series),
         notes,
       },
       this.#samples.layOut(this.#series.length, (index) => {

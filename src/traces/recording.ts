@@ -5,7 +5,7 @@ import type { MemoryLine } from '../host/supervision.ts';
 import { shown } from './csv.ts';
 import { TraceError } from './errors.ts';
 import { StampedSamples } from './stamped.ts';
-import { makeTrace, MOST_BYTES, type RecordedRun, type Trace } from './trace.ts';
+import { makeTrace, MOST_BYTES, prioritiesOf, type RecordedRun, type Trace } from './trace.ts';
 
 const moment = z.number().min(0).max(Number.MAX_SAFE_INTEGER);
 const size = z.number().min(0).max(MOST_BYTES);
@@ -22,7 +22,7 @@ const LINES = {
     commit: z.string(),
     scenario: z.unknown().optional(),
   }),
-  start: z.object({ ...on, container: z.string(), requestBytes: size }),
+  start: z.object({ ...on, container: z.string(), requestBytes: size, priority: z.number().optional() }),
   request: z.object({ ...on, container: z.string(), requestBytes: size }),
   sample: z.object({ ...on, workingSetBytes: z.record(z.string(), size) }),
   decision: z.object({
@@ -47,6 +47,8 @@ interface Container {
   readonly name: string;
   readonly host: string;
   requestBytes: number;
+  /** NaN where it was not written. */
+  priority: number;
   state: 'running' | 'off' | 'killed' | 'gone';
   diedMs: number;
   lastBytes: number;
@@ -119,6 +121,7 @@ export class RecordingReader {
         importer: 'recording',
         names: series.map(({ name, host }) => (hosts.length > 1 ? `${host}/${name}` : name)),
         requestBytes: Float64Array.from(series, ({ requestBytes }) => requestBytes),
+        priority: prioritiesOf(series),
         machineOf: Int32Array.from(series, ({ host }) => hosts.indexOf(host)),
         machineNames: hosts,
         lines: hosts.map((host) => this.#lines.get(host) ?? null),
@@ -149,9 +152,10 @@ export class RecordingReader {
     this.#lastMs = Math.max(this.#lastMs, seen.atMs);
     switch (kind) {
       case 'start': {
-        const { container, requestBytes } = parsed.data as z.infer<typeof LINES.start>;
+        const { container, requestBytes, priority = Number.NaN } = parsed.data as z.infer<typeof LINES.start>;
         const one = this.#container(host, container);
         one.requestBytes = requestBytes;
+        one.priority = priority;
         if (one.state === 'killed') this.#gap(one, seen.atMs);
         one.state = 'running';
         break;
@@ -204,7 +208,15 @@ export class RecordingReader {
     const key = `${host}\0${name}`;
     let container = this.#containers.get(key);
     if (container === undefined) {
-      container = { name, host, requestBytes: Number.NaN, state: 'running', diedMs: 0, lastBytes: Number.NaN };
+      container = {
+        name,
+        host,
+        requestBytes: Number.NaN,
+        priority: Number.NaN,
+        state: 'running',
+        diedMs: 0,
+        lastBytes: Number.NaN,
+      };
       this.#containers.set(key, container);
     }
     return container;

@@ -66,6 +66,12 @@ export type RecordedRun = Pick<RunHeader, 'title' | 'backend' | 'policy' | 'seed
 export type TraceFacts = Pick<Trace, 'title' | 'importer' | 'names' | 'requestBytes'> &
   Partial<Pick<Trace, 'machineOf' | 'machineNames' | 'priority' | 'lines' | 'recorded' | 'assumedMs' | 'notes'>>;
 
+/** The priorities of a trace; 0 where only others have one, null where nobody has (NaN). */
+export const prioritiesOf = (series: readonly { readonly priority: number }[]): Float64Array | null =>
+  series.every(({ priority }) => Number.isNaN(priority))
+    ? null
+    : Float64Array.from(series, ({ priority }) => (Number.isNaN(priority) ? 0 : priority));
+
 /** More than any machine has (1 PiB), and few enough that a million of them still sum exactly. */
 export const MOST_BYTES = 2 ** 50;
 

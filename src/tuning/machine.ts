@@ -1,6 +1,7 @@
+import type { MemoryLine } from '../host/supervision.ts';
 import { formatBytes } from '../host/units.ts';
+import { PolicyFault } from '../memory/checked.ts';
 import type { MemoryPolicy, Snapshot, Victim } from '../memory/policy.ts';
-import { ReplayError } from './errors.ts';
 import type { PlacedMachine, Placement } from './placement.ts';
 import type { ReplayKill } from './replay.ts';
 import { firstAbove, MachineUsage } from './usage.ts';
@@ -14,7 +15,19 @@ export interface MachineOutcome {
   readonly overHardLimitMs: number;
 }
 
-type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+/** What a policy is handed of each container, kept from look to look. */
+interface Columns extends Pick<Snapshot, 'requestBytes' | 'workingSetBytes' | 'rssBytes' | 'priority' | 'killable'> {
+  readonly names: string[];
+}
+
+const NO_COLUMNS: Columns = {
+  names: [],
+  requestBytes: new Float64Array(0),
+  workingSetBytes: new Float64Array(0),
+  rssBytes: new Float64Array(0),
+  priority: new Float64Array(0),
+  killable: new Uint8Array(0),
+};
 
 /** The closed loop on one machine: bounds first, then exactly, but only where the bound leaves room for something to happen. */
 export class MachineReplay {
@@ -29,7 +42,9 @@ export class MachineReplay {
   readonly #parentBytes: number;
   readonly #childBytes: readonly (number | null)[];
   readonly #kills: ReplayKill[] = [];
-  readonly #snapshot: Mutable<Snapshot>;
+  /** The machine's, out of the policy's reach. */
+  readonly #line: MemoryLine;
+  #columns = NO_COLUMNS;
   #peakTotalBytes = 0;
   #overHardLimitMs = 0;
 
@@ -46,26 +61,14 @@ export class MachineReplay {
     this.#windows = windows;
     this.#deathMs = deathMs;
     this.#usage = new MachineUsage(placement, machine, deathMs);
-    const { line } = machine;
+    this.#line = Object.freeze({ ...machine.line });
     const requests = Array.from(machine.series, (series) => placement.requestBytes[series]!);
-    const limits = asked(policy, () => policy.limits(requests, line));
+    const limits = policy.limits(requests, this.#line);
     this.#parentBytes = limits.parentBytes ?? Number.POSITIVE_INFINITY;
     this.#childBytes = limits.childBytes;
     this.#actsAboveBytes = policy.decide
-      ? asked(policy, () => policy.actsAboveBytes?.(line) ?? Number.NEGATIVE_INFINITY)
+      ? (policy.actsAboveBytes?.(this.#line) ?? Number.NEGATIVE_INFINITY)
       : Number.POSITIVE_INFINITY;
-    this.#snapshot = {
-      count: 0,
-      names: [],
-      requestBytes: new Float64Array(0),
-      workingSetBytes: new Float64Array(0),
-      rssBytes: new Float64Array(0),
-      priority: new Float64Array(0),
-      killable: new Uint8Array(0),
-      totalBytes: 0,
-      line,
-      killedInLook: 0,
-    };
   }
 
   /** Runs the machine from the first moment of the trace to its last. */
@@ -139,8 +142,7 @@ export class MachineReplay {
     const { upperBytes } = this.#usage.measure(first * lookEveryMs, last * lookEveryMs);
     if (upperBytes <= this.#actsAboveBytes) return undefined;
     if (first === last || this.#policy.monotone === true) {
-      this.#fill(upperBytes);
-      if (this.#ask().length === 0) return undefined;
+      if (this.#ask(upperBytes).length === 0) return undefined;
       if (first === last) return { look: first };
     }
     const middle = Math.floor((first + last) / 2);
@@ -178,20 +180,18 @@ export class MachineReplay {
 
   /** A look that is known to kill: asks until nobody is named. */
   #look(atMs: number, window: number): void {
-    const snapshot = this.#snapshot;
-    const usage = this.#usage.measure(atMs, atMs);
-    this.#fill(usage.upperBytes);
-    if (snapshot.totalBytes > this.#peakTotalBytes) this.#peakTotalBytes = snapshot.totalBytes;
-    for (let victims = this.#ask(); victims.length > 0; victims = this.#ask()) {
+    const { series, mostBytes, upperBytes } = this.#usage.measure(atMs, atMs);
+    if (upperBytes > this.#peakTotalBytes) this.#peakTotalBytes = upperBytes;
+    let totalBytes = upperBytes;
+    let killedInLook = 0;
+    for (let victims = this.#ask(totalBytes); victims.length > 0; victims = this.#ask(totalBytes, killedInLook)) {
       for (const { index, reason } of victims) {
-        const bytes = snapshot.workingSetBytes[index]!;
-        snapshot.totalBytes -= bytes;
-        snapshot.workingSetBytes[index] = 0;
-        snapshot.rssBytes[index] = 0;
-        snapshot.killable[index] = 0;
-        this.#kill(usage.series[index]!, atMs, bytes, reason, 'supervisor', window);
+        const bytes = mostBytes[index]!;
+        totalBytes -= bytes;
+        mostBytes[index] = 0;
+        this.#kill(series[index]!, atMs, bytes, reason, 'supervisor', window);
       }
-      snapshot.killedInLook += victims.length;
+      killedInLook += victims.length;
     }
   }
 
@@ -250,49 +250,42 @@ export class MachineReplay {
     });
   }
 
-  /** Brings what was measured last before the policy's eyes. */
-  #fill(totalBytes: number): void {
+  /** Asks the policy about what was measured last. It is handed copies, each time anew: it may write into them. */
+  #ask(totalBytes: number, killedInLook = 0): readonly Victim[] {
     const { count, series, mostBytes } = this.#usage;
     const { requestBytes, trace } = this.#placement;
-    const snapshot = this.#snapshot;
-    if (snapshot.killable.length < count) {
-      for (const column of ['requestBytes', 'workingSetBytes', 'rssBytes', 'priority'] as const)
-        snapshot[column] = new Float64Array(series.length);
-      snapshot.killable = new Uint8Array(series.length);
-    }
-    const names = snapshot.names as string[];
-    names.length = count;
+    const columns = this.#columnsFor(count);
     for (let index = 0; index < count; index++) {
       const one = series[index]!;
-      names[index] = trace.names[one]!;
-      snapshot.requestBytes[index] = requestBytes[one]!;
-      snapshot.workingSetBytes[index] = mostBytes[index]!;
-      // A trace that tells one figure of usage tells it for both.
-      snapshot.rssBytes[index] = mostBytes[index]!;
-      snapshot.priority[index] = trace.priority === null ? 0 : trace.priority[one]!;
-      snapshot.killable[index] = mostBytes[index]! > 0 ? 1 : 0;
+      const usedBytes = mostBytes[index]!;
+      columns.names[index] = trace.names[one]!;
+      columns.requestBytes[index] = requestBytes[one]!;
+      columns.workingSetBytes[index] = usedBytes;
+      columns.rssBytes[index] = usedBytes;
+      columns.priority[index] = trace.priority === null ? 0 : trace.priority[one]!;
+      columns.killable[index] = usedBytes > 0 ? 1 : 0;
     }
-    snapshot.count = count;
-    snapshot.totalBytes = totalBytes;
-    snapshot.killedInLook = 0;
-  }
-
-  #ask(): readonly Victim[] {
     const policy = this.#policy;
-    const { killable, count } = this.#snapshot;
-    const victims = asked(policy, () => policy.decide!(this.#snapshot));
+    const victims = policy.decide!({ ...columns, count, totalBytes, line: this.#line, killedInLook });
     for (const [at, { index }] of victims.entries())
-      if (!(index < count && killable[index] === 1) || victims.findIndex((other) => other.index === index) !== at)
-        throw new ReplayError(`policy ${policy.name} named container ${index}, which is not there to be killed`);
+      if (!(index < count && mostBytes[index]! > 0) || victims.findIndex((other) => other.index === index) !== at)
+        throw new PolicyFault(`policy ${policy.name} names container ${index}, which is not there to be killed`);
     return victims;
   }
-}
 
-function asked<T>(policy: MemoryPolicy, ask: () => T): T {
-  try {
-    return ask();
-  } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new ReplayError(`policy ${policy.name} failed: ${message}`, { cause });
+  #columnsFor(count: number): Columns {
+    if (this.#columns.killable.length < count) {
+      const { length } = this.#usage.series;
+      this.#columns = {
+        names: [],
+        requestBytes: new Float64Array(length),
+        workingSetBytes: new Float64Array(length),
+        rssBytes: new Float64Array(length),
+        priority: new Float64Array(length),
+        killable: new Uint8Array(length),
+      };
+    }
+    this.#columns.names.length = count;
+    return this.#columns;
   }
 }

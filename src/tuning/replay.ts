@@ -1,9 +1,16 @@
-import type { MemoryPolicy } from '../memory/policy.ts';
+import { checked } from '../memory/checked.ts';
+import type { MemoryPolicy, Signal } from '../memory/policy.ts';
 import { ReplayError } from './errors.ts';
 import { type MachineOutcome, MachineReplay } from './machine.ts';
 import type { Placement } from './placement.ts';
 import type { RequestRule } from './requests.ts';
 import { windowsFor } from './windows.ts';
+
+/** What is taken for a signal that a trace does not hold, in words. */
+export const ASSUMED: Readonly<Partial<Record<Signal, string>>> = {
+  priority: 'this trace has no priorities: all are taken as equal',
+  rss: 'this trace has one figure of usage: it is taken for resident memory too',
+};
 
 /** A container that ended before its time. */
 export interface ReplayKill {
@@ -41,6 +48,8 @@ export interface ReplaySummary {
   readonly machineTimeOverHardLimitMs: number;
   /** Of all container time, the share nobody saw: what killed containers would have used is taken as their last value. */
   readonly assumedShare: number;
+  /** Signals that the policy reads and the trace does not hold: see `ASSUMED` for what was taken instead. */
+  readonly assumed: readonly Signal[];
 }
 
 export interface ReplayResult {
@@ -51,9 +60,10 @@ export interface ReplayResult {
 /**
  * Runs recorded usage against a policy, in a closed loop: a killed container ends there, counts once, and its memory is
  * free from then on. Looks happen at multiples of `lookEvery`; between samples usage is linear; the kernel acts at any
- * whole millisecond, after the look if there is one. @throws ReplayError
+ * whole millisecond, after the look if there is one. @throws ReplayError, PolicyFault
  */
-export function replay(placement: Placement, policy: MemoryPolicy): ReplayResult {
+export function replay(placement: Placement, given: MemoryPolicy): ReplayResult {
+  const policy = checked(given);
   if (policy.needs.includes('pressure'))
     throw new ReplayError(
       `policy ${policy.name} decides by pressure, which a recorded trace does not hold: take another policy, or run a scenario`,
@@ -102,6 +112,7 @@ function summarize(
     peakTotalBytes: Math.max(...outcomes.map(({ peakTotalBytes }) => peakTotalBytes)),
     overCommit: Math.max(...machines.map(({ requestPeakBytes, line }) => requestPeakBytes / line.hardLimitBytes)),
     machineTimeOverHardLimitMs: Math.round(outcomes.reduce((sum, { overHardLimitMs }) => sum + overHardLimitMs, 0)),
+    assumed: policy.needs.filter((signal) => signal === 'rss' || (signal === 'priority' && trace.priority === null)),
     assumedShare: containerMs === 0 ? 0 : trace.assumedMs / containerMs,
   };
 }

@@ -101,7 +101,25 @@ test("a user's own policy", async () => {
   expect(JSON.parse(out)).toMatchObject({ policy: 'mine', summary: { kills: 3, killsByKernel: 3 } });
 });
 
+test('what the trace does not hold is told where a policy reads it', async () => {
+  const trace = given('p_mib.csv', CSV);
+  const { out, code } = await plimsoll(trace, '--policy', 'kubelet');
+  expect(out).toContain('note: this trace has no priorities: all are taken as equal');
+  expect(code).toBe(0);
+  expect(JSON.parse((await plimsoll(trace, '--policy', 'kubelet', '--json')).out).summary.assumed).toEqual([
+    'priority',
+  ]);
+  expect((await plimsoll(trace)).out).not.toContain('taken as');
+});
+
+const promising = () =>
+  given(
+    'promising.ts',
+    "export default { name: 'promising', limits: (r) => ({ parentBytes: null, childBytes: r.map(() => null) }), async decide() { return []; } }",
+  );
+
 test.each([
+  [[() => given('v_mib.csv', CSV), '--policy', promising], 'policy promising: decide gives a promise'],
   [['nowhere'], 'nowhere: there is no such file or folder'],
   [[() => given('empty.csv', '')], 'empty.csv: is empty'],
   [

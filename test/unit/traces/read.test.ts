@@ -180,6 +180,14 @@ describe('a recording', () => {
     expect(trace.recorded).toMatchObject({ title: 'night', policy: 'gaia' });
   });
 
+  test('holds the priorities that its containers began with; none where it does not say', async () => {
+    const withPriorities = text
+      .replace('"a","requestBytes":10', '"a","requestBytes":10,"priority":-3')
+      .replace('"b","requestBytes":20', '"b","requestBytes":20,"priority":0');
+    expect((await read({ 'r.ndjson': withPriorities })).priority).toEqual(Float64Array.of(-3, 0));
+    expect((await read({ 'r.ndjson': text })).priority).toBeNull();
+  });
+
   test('may end in half a line, but have none in its midst', async () => {
     const cut = await read({ 'r.ndjson': text.slice(0, -8) });
     expect(cut.notes).toEqual(['line 10 is cut off and was passed over']);
@@ -200,6 +208,13 @@ describe('a recording', () => {
   ])('is refused: %s', async (bad, message) => {
     await expect(read({ 'r.ndjson': bad })).rejects.toThrow(message);
   });
+});
+
+test('priorities that are all 0 are priorities', async () => {
+  const rows = (header: string, value: string) =>
+    read({ 'x.csv': `pod,t_s,mem_mib${header}\nx,0,1${value}\ny,0,1${value}\n` });
+  expect((await rows(',priority', ',0')).priority).toEqual(Float64Array.of(0, 0));
+  expect((await rows('', '')).priority).toBeNull();
 });
 
 describe('a file that is no trace, beside one that is', () => {
@@ -238,7 +253,7 @@ describe('a file that is no trace, beside one that is', () => {
 
   test.each(Object.entries(STRAY))('is an error where it is all there is: %s', async (name, text) => {
     await expect(read({ [name]: text })).rejects.toThrow(TraceError);
-    await expect(read({ [name]: text, other: '' })).rejects.toThrow(`${name}`);
+    await expect(read({ [name]: text, other: '' })).rejects.toThrow(name);
   });
 });
 

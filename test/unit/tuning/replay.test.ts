@@ -1,10 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { Bytes } from '../../../src/host/units.ts';
 import { MIB } from '../../../src/host/units.ts';
+import { PolicyFault } from '../../../src/memory/checked.ts';
 import { policyByName, policyNames } from '../../../src/memory/policies.ts';
-import type { MemoryPolicy } from '../../../src/memory/policy.ts';
+import type { MemoryPolicy, Snapshot } from '../../../src/memory/policy.ts';
 import { readTrace } from '../../../src/traces/read.ts';
 import type { Trace } from '../../../src/traces/trace.ts';
+import { ReplayError } from '../../../src/tuning/errors.ts';
 import { place, type PlacementAsked } from '../../../src/tuning/placement.ts';
 import { replay } from '../../../src/tuning/replay.ts';
 import { percentiles } from '../../../src/tuning/requests.ts';
@@ -136,6 +138,16 @@ describe('a recording', () => {
   });
 });
 
+describe('a signal that the trace does not hold', () => {
+  test('is told where it is assumed', async () => {
+    const trace = await wide(rising);
+    expect(under(trace, 'kubelet').summary.assumed).toEqual(['priority']);
+    expect(under(trace, 'largest-rss').summary.assumed).toEqual(['rss']);
+    expect(under(trace, 'gaia').summary.assumed).toEqual([]);
+    expect(under({ ...trace, priority: Float64Array.of(0, 0, 0) }, 'kubelet').summary.assumed).toEqual([]);
+  });
+});
+
 describe('what cannot be replayed', () => {
   const policy: MemoryPolicy = {
     name: 'mine',
@@ -150,8 +162,15 @@ describe('what cannot be replayed', () => {
     ],
     [
       { ...policy, decide: () => [{ index: 7, reason: '' }] },
-      'policy mine named container 7, which is not there to be killed',
+      'policy mine names container 7, which is not there to be killed',
     ],
+    [{ ...policy, decide: () => undefined as never }, 'policy mine: decide gives undefined'],
+    [{ ...policy, decide: () => Promise.resolve([]) as never }, 'policy mine: decide gives a promise'],
+    [
+      { ...policy, limits: () => ({ parentBytes: null, childBytes: [null, null, Number.NaN] }) },
+      'policy mine: limits gives NaN as childBytes[2]',
+    ],
+    [{ ...policy, decide: () => [], actsAboveBytes: () => Number.NaN }, 'policy mine: actsAboveBytes gives NaN'],
     [
       {
         ...policy,
@@ -159,11 +178,60 @@ describe('what cannot be replayed', () => {
           throw new Error('oops');
         },
       },
-      'policy mine failed: oops',
+      'policy mine: decide throws: oops',
     ],
   ])('a policy that asks the impossible', async (bad, message) => {
     const trace = await wide(rising);
     expect(() => under(trace, bad)).toThrow(message);
+    expect(() => under(trace, bad)).toThrow(bad.needs.length > 0 ? ReplayError : PolicyFault);
+  });
+
+  /** Names whom gaia names, and then writes where it should only read. */
+  const scribbler = (scribble: (snapshot: Snapshot) => void): MemoryPolicy => ({
+    ...policyByName('gaia')!,
+    decide(snapshot) {
+      const victims = policyByName('gaia')!.decide!(snapshot);
+      scribble(snapshot);
+      return victims;
+    },
+  });
+
+  test.each<[string, (snapshot: Snapshot) => void]>([
+    ['requests', ({ requestBytes }) => void requestBytes.sort()],
+    ['usage', ({ workingSetBytes }) => void workingSetBytes.fill(1)],
+    ['who can be killed', ({ killable }) => void killable.fill(1)],
+    ['the total', (snapshot) => void Object.assign(snapshot, { totalBytes: 0, count: 0 })],
+    ['whole columns', (snapshot) => void Object.assign(snapshot, { workingSetBytes: [], killable: [], names: [] })],
+    ['names', ({ names }) => void (names as string[]).reverse()],
+  ])('a policy that writes over %s harms nobody', async (_what, scribble) => {
+    const trace = await wide(rising);
+    expect(under(trace, scribbler(scribble)).kills).toEqual(under(trace, 'gaia').kills);
+  });
+
+  test('a policy that brings its victims back to life does not go on for ever', async () => {
+    const revive = {
+      ...policy,
+      decide: ({ totalBytes, killable, killedInLook }: Snapshot) => {
+        if (killedInLook === 0 && totalBytes < 105 * MIB) return [];
+        killable.fill(1);
+        return [{ index: 0, reason: '' }];
+      },
+    };
+    const trace = await wide(rising);
+    expect(() => under(trace, revive)).toThrow('policy mine names container 0, which is not there to be killed');
+  });
+
+  test('a policy cannot move the line for the next', async () => {
+    const placement = place(await wide(rising), { hardLimitBytes: (100 * MIB) as Bytes, request: 'p50' });
+    const mover = {
+      ...policy,
+      limits: (requestBytes: readonly number[], line: object) => {
+        Object.assign(line, { killAtBytes: 0 });
+        return policy.limits(requestBytes, line as never);
+      },
+    };
+    expect(() => replay(placement, mover)).toThrow(PolicyFault);
+    expect(placement.machines[0]!.line.killAtBytes).toBe(105 * MIB);
   });
 
   test('requests as recorded, where there are none; too many machines', async () => {
