@@ -4,6 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import type { PolicyReference } from '../host/supervision.ts';
 import { MIB } from '../host/units.ts';
+import { checked } from '../memory/checked.ts';
 import { resolveLine } from '../memory/line.ts';
 import { policyByName, policyNames } from '../memory/policies.ts';
 import type { MemoryPolicy } from '../memory/policy.ts';
@@ -33,8 +34,6 @@ const shape = z.object({
   actsAboveBytes: functionOr,
   decide: functionOr,
 });
-const limitBytes = z.number().min(0).nullable();
-const limitsShape = z.object({ parentBytes: limitBytes, childBytes: z.array(limitBytes).length(2) });
 
 /** Is it the path of a user's own policy, rather than a name? */
 const isPolicyFile = (nameOrPath: string): boolean => /[/\\]|\.[cm]?[jt]s$/.test(nameOrPath);
@@ -70,7 +69,7 @@ async function loadOwn(path: string): Promise<LoadedPolicy> {
   if (!parsed.success) throw new PolicyError(`${path}: ${told(parsed.error)}`, { cause: parsed.error });
   const given = loaded.default as MemoryPolicy;
   const { name, about, needs, monotone } = parsed.data;
-  const policy: MemoryPolicy = {
+  const policy = checked({
     name,
     about,
     needs,
@@ -78,7 +77,7 @@ async function loadOwn(path: string): Promise<LoadedPolicy> {
     limits: (requestBytes, line) => given.limits(requestBytes, line),
     ...(given.actsAboveBytes && { actsAboveBytes: (line) => given.actsAboveBytes!(line) }),
     ...(given.decide && { decide: (snapshot) => given.decide!(snapshot) }),
-  };
+  });
   tryOut(path, policy);
   return { policy, reference: { name, file } };
 }
@@ -86,19 +85,12 @@ async function loadOwn(path: string): Promise<LoadedPolicy> {
 /** Asks for limits once, so that a wrong shape is told here and not by a supervisor later. */
 function tryOut(path: string, policy: MemoryPolicy): void {
   const line = resolveLine({ hardLimitBytes: (64 * MIB) as never }, 2 ** 40);
-  let limits: unknown;
-  let acts: unknown;
   try {
-    limits = policy.limits([MIB, 2 * MIB], line);
-    acts = policy.actsAboveBytes?.(line);
+    policy.limits([MIB, 2 * MIB], line);
+    policy.actsAboveBytes?.(line);
   } catch (cause) {
-    throw new PolicyError(`${path}: policy ${policy.name} throws: ${messageOf(cause)}`, { cause });
+    throw new PolicyError(`${path}: ${messageOf(cause)}`, { cause });
   }
-  const parsed = limitsShape.safeParse(limits);
-  if (!parsed.success)
-    throw new PolicyError(`${path}: limits of policy ${policy.name} for two requests: ${told(parsed.error)}`);
-  if (acts !== undefined && (typeof acts !== 'number' || Number.isNaN(acts)))
-    throw new PolicyError(`${path}: actsAboveBytes of policy ${policy.name} must be a number of bytes`);
 }
 
 const told = ({ issues: [issue] }: z.ZodError): string =>

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { PolicyFault } from '../../../src/memory/checked.ts';
 import { loadPolicy, PolicyError } from '../../../src/commands/policy.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'plimsoll-policy-'));
@@ -29,6 +30,12 @@ test("a user's own by its file, which a supervisor finds again", async () => {
   expect('actsAboveBytes' in policy).toBe(false);
 });
 
+test('what a policy of a user answers later is checked too', async () => {
+  const { policy } = await loadPolicy(file(`export default { name: 'm', ${LIMITS}, async decide() { return []; } }`));
+  expect(() => policy.decide!({} as never)).toThrow(PolicyFault);
+  expect(() => policy.decide!({} as never)).toThrow('policy m: decide gives a promise');
+});
+
 test.each([
   ['gaja', 'there is no policy "gaja": did you mean "gaia"?'],
   ['./none.ts', './none.ts: there is no such file'],
@@ -38,14 +45,14 @@ test.each([
   [() => file("export default { name: 'm' }"), 'limits must be a function'],
   [() => file(`export default { name: 'm', ${LIMITS}, needs: ['moon'] }`), 'needs.0 must be of excess'],
   [() => file(`export default { name: 'm', ${LIMITS}, decide: 4 }`), 'decide must be a function'],
-  [() => file("export default { name: 'm', limits: () => { throw new Error('no') } }"), 'policy m throws: no'],
+  [() => file("export default { name: 'm', limits: () => { throw new Error('no') } }"), 'policy m: limits throws: no'],
   [
     () => file("export default { name: 'm', limits: () => ({ parentBytes: null, childBytes: [] }) }"),
-    'limits of policy m for two requests: childBytes',
+    'policy m: limits must give childBytes for each of 2 requests',
   ],
   [
     () => file(`export default { name: 'm', ${LIMITS}, actsAboveBytes: () => 'much' }`),
-    'actsAboveBytes of policy m must be a number',
+    'policy m: actsAboveBytes gives much: it must be a number of bytes',
   ],
 ])('what is no policy is told in one line (%#)', async (bad, message) => {
   const error = await loadPolicy(typeof bad === 'string' ? bad : bad()).catch((caught: unknown) => caught);
