@@ -96,9 +96,10 @@ async function run(given: ReplayArguments): Promise<void> {
   process.stdout.write(given.json ? `${JSON.stringify(await documentOf(trace, result))}\n` : textOf(placement, result));
 }
 
-/** A recording of a real run is replayed under the policy it was made with, where that is one of the shipped. */
+/** A recording of a real run is replayed under the policy it was made with, where that is one of the shipped or was given. */
 const recordedPolicy = ({ recorded }: Trace): string =>
-  recorded !== null && policyNames.includes(recorded.policy) ? recorded.policy : policyNames[0]!;
+  recorded?.policyOverride ??
+  (recorded !== null && policyNames.includes(recorded.policy) ? recorded.policy : policyNames[0]!);
 
 /** A simulated recording holds its scenario: it is not looked at but run again. */
 async function runAgain(recorded: RecordedRun, given: ReplayArguments): Promise<void> {

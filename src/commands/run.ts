@@ -1,21 +1,17 @@
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { totalmem } from 'node:os';
-import { dirname, resolve } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { checkFault } from '../../backends/sim/faults.ts';
 import type { Observation } from '../engine/observation.ts';
-import type { PolicyReference } from '../host/supervision.ts';
 import { formatMilliseconds } from '../host/units.ts';
 import { resolveLine } from '../memory/line.ts';
 import { policyNames } from '../memory/policies.ts';
-import type { MemoryPolicy } from '../memory/policy.ts';
 import { ScenarioError } from '../scenario/errors.ts';
 import { readScenario } from '../scenario/load.ts';
-import { policiesOf, withPolicies } from '../scenario/policy.ts';
 import { type RunResult, runScenario } from '../scenario/run.ts';
 import { type BackendName, BACKENDS, type Rules, type Scenario } from '../scenario/scenario.ts';
-import type { FindPolicy, OpenBackend } from './backend/backend.ts';
+import type { OpenBackend } from './backend/backend.ts';
 import { openLinux } from './backend/linux.ts';
 import { openSim } from './backend/sim.ts';
 import { readCommit } from './commit.ts';
@@ -23,8 +19,8 @@ import { printPlan } from './dry-run.ts';
 import { EXIT, UsageError } from './errors.ts';
 import { documentOf, textOf } from './output.ts';
 import { untilInterrupted } from './interruption.ts';
-import { loadPolicy } from './policy.ts';
 import { progressOnStderr } from './progress.ts';
+import { loadPoliciesOf } from './scenario-policies.ts';
 
 interface RunArguments {
   scenario: string;
@@ -78,7 +74,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
 };
 
 async function run(given: RunArguments): Promise<number> {
-  const { scenario, policies } = await prepare(given);
+  const { scenario, policies, policyOverride } = await prepare(given);
   if (given['dry-run']) {
     process.stdout.write(await printPlan(scenario, policies));
     return EXIT.held;
@@ -99,6 +95,7 @@ async function run(given: RunArguments): Promise<number> {
     result = await runScenario(scenario, opened.backend, {
       engineFor: opened.engineFor,
       commit: await readCommit(),
+      policyOverride,
       record: (line) => {
         digest.update(line);
         recording?.write(line);
@@ -126,30 +123,11 @@ async function run(given: RunArguments): Promise<number> {
 }
 
 /** Reads the scenario, loads its policies, and puts in place what the command line says. */
-async function prepare(given: RunArguments): Promise<{ scenario: Scenario; policies: FindPolicy }> {
+async function prepare(given: RunArguments): ReturnType<typeof loadPoliciesOf> {
   const seed = given.seed === undefined ? undefined : seedOf(given.seed);
   const read = readScenario(readText(given.scenario), given.scenario, rulesFor(given.backend, given['dry-run']));
-  const from = dirname(given.scenario);
-  const loaded = new Map<string, { policy: MemoryPolicy; reference: PolicyReference }>();
-  const load = async (nameOrPath: string) => {
-    const found = await loadPolicy(nameOrPath);
-    loaded.set(keyOf(found.reference), found);
-    return found.reference;
-  };
-  const found = new Map<string, PolicyReference>();
-  if (given.policy === undefined) {
-    for (const policy of policiesOf(read))
-      found.set(keyOf(policy), await load(policy.file === undefined ? policy.name : resolve(from, policy.file)));
-  }
-  const instead = given.policy === undefined ? undefined : await load(given.policy);
-  const scenario = withPolicies(read, (policy) => instead ?? found.get(keyOf(policy))!);
-  return {
-    scenario: seed === undefined ? scenario : { ...scenario, seed },
-    policies: (reference) => loaded.get(keyOf(reference))!.policy,
-  };
+  return loadPoliciesOf(seed === undefined ? read : { ...read, seed }, given.policy);
 }
-
-const keyOf = ({ name, file }: PolicyReference): string => file ?? name;
 
 /** What a scenario is checked by: the product's own parts, and on the real machine its RAM. */
 export const rulesFor = (backend: BackendName, dryRun = false): Rules => ({

@@ -9,6 +9,8 @@ export interface RunHeader {
   readonly title: string;
   readonly backend: 'sim' | 'linux';
   readonly policy: string;
+  /** What stood in for the scenario's own policies: a name, or the absolute path of a file. */
+  readonly policyOverride?: string | undefined;
   readonly seed: number;
   readonly commit: string;
   /** Of a simulated run: the scenario as it was read, so that its replay is exact. */

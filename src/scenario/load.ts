@@ -4,6 +4,7 @@ import { type Bytes, formatBytes, GIB, type Milliseconds } from '../host/units.t
 import { containersOf } from './claims.ts';
 import { type Problem, ScenarioError } from './errors.ts';
 import { hint } from './nearest.ts';
+import { isFile } from './policy.ts';
 import {
   type Action,
   BACKENDS,
@@ -358,8 +359,6 @@ const NO_LINE: MemoryDesired['line'] = {
   ceilingBytes: 0 as Bytes,
   lookEveryMs: 0 as Milliseconds,
 };
-
-const isFile = (policy: string): boolean => policy.includes('/') || /\.[cm]?[jt]s$/.test(policy);
 
 /** `./policies/mine.ts` is called mine. */
 const policyNameOf = (file: string): string => file.replace(/^.*\//, '').replace(/\.[^.]*$/, '');

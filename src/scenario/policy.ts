@@ -12,6 +12,30 @@ export function policiesOf(scenario: Scenario): PolicyReference[] {
   );
 }
 
+/** Is it written as a file, rather than as a name? */
+export const isFile = (policy: string): boolean => policy.includes('/') || /\.[cm]?[jt]s$/.test(policy);
+
+/** Where a scenario, as it is written, may name a policy. */
+interface Written {
+  memory?: { policy?: string };
+  hosts?: Record<string, { memory?: { policy?: string } }>;
+  timeline: { do: 'end' | { memory?: { policy?: string } } }[];
+}
+
+/** What is written of a scenario that was read, with the files of its policies named as `change` says. */
+export function withFiles(written: unknown, change: (file: string) => string): unknown {
+  const copy = structuredClone(written) as Written;
+  const settings = [
+    copy.memory,
+    ...Object.values(copy.hosts ?? {}).map(({ memory }) => memory),
+    ...copy.timeline.map(({ do: what }) => (what === 'end' ? undefined : what.memory)),
+  ];
+  // A set: in YAML several places may be one, by an alias.
+  for (const memory of new Set(settings))
+    if (memory?.policy !== undefined && isFile(memory.policy)) memory.policy = change(memory.policy);
+  return copy;
+}
+
 /** The same scenario with its policies changed, wherever they are set. */
 export function withPolicies(scenario: Scenario, change: (policy: PolicyReference) => PolicyReference): Scenario {
   const changed = (memory: MemoryDesired): MemoryDesired => ({ ...memory, policy: change(memory.policy) });

@@ -33,6 +33,8 @@ export type EngineFactory = (
 export interface RunOptions {
   readonly engineFor: EngineFactory;
   readonly commit: string;
+  /** What was taken for every policy of the scenario, so that a replay can take it too: a name or an absolute path. */
+  readonly policyOverride?: string | undefined;
   /** Takes the recording, line by line. */
   readonly record?: (line: string) => void;
   /** Takes each observation as it comes. */
@@ -70,6 +72,7 @@ export async function runScenario(
     title: scenario.title,
     backend: backend.name,
     policy: policyLabel(scenario),
+    ...(options.policyOverride !== undefined && { policyOverride: options.policyOverride }),
     seed: scenario.seed,
     commit: options.commit,
     ...(backend.name === 'sim' && { scenario: scenario.written }),

@@ -18,6 +18,7 @@ const LINES = {
     title: z.string(),
     backend: z.enum(['sim', 'linux']),
     policy: z.string(),
+    policyOverride: z.string().optional(),
     seed: z.number(),
     commit: z.string(),
     scenario: z.unknown().optional(),

@@ -60,7 +60,10 @@ export interface Trace {
 }
 
 /** The first line of a recording. With a scenario in it, its replay can be exact. */
-export type RecordedRun = Pick<RunHeader, 'title' | 'backend' | 'policy' | 'seed' | 'commit' | 'scenario'>;
+export type RecordedRun = Pick<
+  RunHeader,
+  'title' | 'backend' | 'policy' | 'policyOverride' | 'seed' | 'commit' | 'scenario'
+>;
 
 /** What a source says besides its samples. */
 export type TraceFacts = Pick<Trace, 'title' | 'importer' | 'names' | 'requestBytes'> &
