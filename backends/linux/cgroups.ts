@@ -70,9 +70,10 @@ export class LinuxCgroups implements Cgroups {
         this.#do('cgroups.remove', folder, () => removeFolder(folder));
   }
 
-  /** Does anybody live under the root? */
-  isPopulated(): boolean {
-    return this.#do('cgroups.list', this.#root, () => this.#controller.isPopulated(this.#root));
+  /** Does anybody live in this one or under it? Without a path, under the root. Nobody does where it is not there. */
+  isPopulated(path?: CgroupPath): boolean {
+    const at = path === undefined ? this.#root : this.#inside('cgroups.list', path);
+    return this.#do('cgroups.list', path ?? this.#root, () => this.#controller.isPopulated(at));
   }
 
   /** Moves a process in. */

@@ -11,7 +11,6 @@ import { HostError } from '../../src/host/errors.ts';
 import type { CgroupPlace, LinuxCgroups } from './cgroups.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
 import { hostError, inOrder, isAbsent } from './errors.ts';
-import { readPids } from './kernel-file.ts';
 
 /** All processes of a batch are up within this; a hundred of them take 3 s on two cores. */
 const READY_WITHIN_MS = 60_000;
@@ -97,7 +96,7 @@ export class ProcessContainers implements Containers {
       (name) => name,
       async (name) => {
         let againMs = monotonicMs() + KILL_AGAIN_MS;
-        while (cgroupsOf(name).some((cgroup) => this.#lives(cgroup))) {
+        while (cgroupsOf(name).some((cgroup) => this.#cgroups.isPopulated(cgroup))) {
           const nowMs = monotonicMs();
           if (nowMs > untilMs)
             throw new HostError('ETIMEDOUT', 'containers.stop', name, {
@@ -120,15 +119,6 @@ export class ProcessContainers implements Containers {
       this.#cgroups.kill(cgroup);
     } catch (error) {
       if (!isAbsent(error)) throw error;
-    }
-  }
-
-  #lives(cgroup: string): boolean {
-    try {
-      return readPids(join(this.#cgroups.folder(cgroup), 'cgroup.procs')).length > 0;
-    } catch (error) {
-      if (isAbsent(error)) return false;
-      throw error;
     }
   }
 
