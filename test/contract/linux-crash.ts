@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { execFileSync, spawn } from 'node:child_process';
 import {
   chownSync,
   existsSync,
@@ -15,7 +14,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, extname, join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
@@ -36,40 +34,7 @@ import {
   type ContractCase,
 } from './contract.ts';
 import { entries, noStore } from './linux-host.ts';
-
-/** Starts the run to be killed, in a process of its own, and waits until all of it is up. */
-async function startOwner(): Promise<{ readonly owner: ChildProcess; readonly mark: string }> {
-  const owner = spawn(
-    process.execPath,
-    [fileURLToPath(new URL(`linux-owner${extname(import.meta.url)}`, import.meta.url))],
-    {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
-  for await (const line of createInterface({ input: owner.stdout }))
-    return { owner, mark: (JSON.parse(line) as { mark: string }).mark };
-  throw new Error('the owner ended before it was up');
-}
-
-async function kill(owner: ChildProcess): Promise<void> {
-  const gone = once(owner, 'exit');
-  owner.kill('SIGKILL');
-  await gone;
-}
-
-const mounts = (): string[] => {
-  const layout = findLayout()!;
-  return layout.version === 1 ? [layout.memoryMount, layout.freezerMount] : [layout.mount];
-};
-
-/** Whatever still carries a mark: cgroups, folders, processes. Found with `ps` and by looking, not by what made it. */
-function tracesOf(mark: string): string[] {
-  const places = [...mounts(), '/dev/shm', tmpdir()].map((folder) => join(folder, mark));
-  const processes = execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' })
-    .split('\n')
-    .filter((line) => line.includes(mark));
-  return [...[...places, runFolderOf(mark)].filter((path) => existsSync(path)), ...processes];
-}
+import { kill, mounts, startOwner, tracesOf } from './linux-run.ts';
 
 const settingsOf = (policy: SupervisorSettings['policy']): SupervisorSettings => ({
   parent: 'pen',
