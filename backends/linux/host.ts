@@ -12,8 +12,6 @@ export interface LinuxHostOptions {
   readonly name: string;
   /** The mark of the run, and the name of its folder in every cgroup hierarchy: see `runMark`. */
   readonly root: string;
-  /** Where supervisors and engine meet; `runFolderOf(root)` unless set. */
-  readonly runFolder?: string;
   /** The programs it starts. */
   readonly entries: { readonly workload: string; readonly supervisor: string };
   readonly store: Store;
@@ -34,7 +32,7 @@ export interface LinuxHost extends Host {
 export async function openLinuxHost(options: LinuxHostOptions): Promise<LinuxHost> {
   const { name, root, entries, store, cgroupMount } = options;
   const place = { root, ...(cgroupMount === undefined ? {} : { cgroupMount }) };
-  const folders = foldersOf(root, options.runFolder);
+  const folders = foldersOf(root);
   const cgroups = linuxCgroups(place);
   makeFolders(folders);
   cgroups.makeRoot();

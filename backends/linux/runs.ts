@@ -32,12 +32,15 @@ export interface RunFolders {
 }
 
 /** The folders of the run of this mark. */
-export const foldersOf = (mark: string, run = runFolderOf(mark)): RunFolders => ({
-  run,
-  supervisors: join(run, 'supervisors'),
-  shared: join(SHARED_MEMORY, mark),
-  cache: recordedCacheFolder(mark, run) ?? join(tmpdir(), mark),
-});
+export function foldersOf(mark: string): RunFolders {
+  const run = runFolderOf(mark);
+  return {
+    run,
+    supervisors: join(run, 'supervisors'),
+    shared: join(SHARED_MEMORY, mark),
+    cache: recordedCacheFolder(mark, run) ?? join(tmpdir(), mark),
+  };
+}
 
 function recordedCacheFolder(mark: string, run: string): string | null {
   let path: string;
