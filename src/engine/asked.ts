@@ -1,29 +1,49 @@
 import { samePlainData } from '../host/same.ts';
 import type { Store, Transaction } from '../host/store.ts';
 import type { MemoryDesired } from '../memory/desired.ts';
+import type { NetworkDesired } from '../network/desired.ts';
+import type { PlacedContainer } from '../network/resolve.ts';
 import type { Desired, DesiredContainer } from './desired.ts';
 
-/** What the store holds: what was asked, and which of the asked containers have come to their end. */
+/** What the store holds of one host: what was asked, and which of the asked containers have come to their end. */
 export interface Asked {
+  readonly host: string;
   /** Null: nothing is asked of this host. */
   readonly desired: Desired | null;
   readonly ended: ReadonlySet<string>;
 }
 
+/** Hosts may have one store: what is one's own alone stands under its name. */
+export const ownPrefix = (host: string): string => `hosts/${host}/`;
+
 const MEMORY = 'memory';
+const NETWORK = 'network';
 const CONTAINER = 'containers/';
+const ENDPOINT = 'endpoints/';
 const ENDED = 'ended/';
 
 /** Reads what was asked of this host, by whichever engine. */
-export async function readAsked(store: Store): Promise<Asked> {
-  const memory = (await store.read(MEMORY)).find(({ key }) => key === MEMORY);
-  const containers = await store.read(CONTAINER);
-  const ended = new Set((await store.read(ENDED)).map(({ key }) => key.slice(ENDED.length)));
-  if (memory === undefined) return { desired: null, ended };
+export async function readAsked(store: Store, host: string): Promise<Asked> {
+  const prefix = ownPrefix(host);
+  const own = (await store.read(prefix)).map(({ key, value }) => ({ key: key.slice(prefix.length), value }));
+  const one = <T>(name: string): T | undefined => {
+    const found = own.find(({ key }) => key === name);
+    return found === undefined ? undefined : (JSON.parse(found.value) as T);
+  };
+  const all = <T>(folder: string): T[] =>
+    own.flatMap(({ key, value }) => (key.startsWith(folder) ? [JSON.parse(value) as T] : []));
+  const ended = new Set(own.flatMap(({ key }) => (key.startsWith(ENDED) ? [key.slice(ENDED.length)] : [])));
+  const memory = one<MemoryDesired>(MEMORY) ?? null;
+  const network = one<NetworkDesired>(NETWORK);
+  if (memory === null && network === undefined) return { host, desired: null, ended };
+  const endpoints = all<PlacedContainer>(ENDPOINT);
   return {
+    host,
     desired: {
-      memory: JSON.parse(memory.value) as MemoryDesired,
-      containers: containers.map(({ value }) => JSON.parse(value) as DesiredContainer),
+      memory,
+      ...(network !== undefined && { network }),
+      ...(endpoints.length > 0 && { endpoints }),
+      containers: all<DesiredContainer>(CONTAINER),
     },
     ended,
   };
@@ -31,26 +51,61 @@ export async function readAsked(store: Store): Promise<Asked> {
 
 /** The transaction that makes `to` what is asked: only what differs is written; ends of containers no longer asked for are forgotten. */
 export function changeOf(from: Asked, to: Desired | null): Transaction {
-  const before = new Map(from.desired?.containers.map((container) => [container.name, container]));
-  const after = new Map(to?.containers.map((container) => [container.name, container]));
+  const prefix = ownPrefix(from.host);
+  const settings = ([MEMORY, NETWORK] as const).map((key) => ({
+    key,
+    was: from.desired?.[key] ?? undefined,
+    is: to?.[key] ?? undefined,
+  }));
+  const containers = compare(CONTAINER, from.desired?.containers, to?.containers);
+  const endpoints = compare(ENDPOINT, from.desired?.endpoints, to?.endpoints);
+  const staying = new Set(to?.containers.map(({ name }) => name));
+  const put = [
+    ...settings
+      .filter(({ was, is }) => is !== undefined && !samePlainData(was, is))
+      .map(({ key, is }) => ({ key, is })),
+    ...containers.put,
+    ...endpoints.put,
+  ];
+  const remove = [
+    ...settings.filter(({ was, is }) => was !== undefined && is === undefined).map(({ key }) => key),
+    ...containers.remove,
+    ...endpoints.remove,
+    ...[...from.ended].filter((name) => !staying.has(name)).map((name) => `${ENDED}${name}`),
+  ];
   return {
-    put: [
-      ...(to !== null && !samePlainData(from.desired?.memory, to.memory)
-        ? [{ key: MEMORY, value: JSON.stringify(to.memory) }]
-        : []),
-      ...[...after.values()]
-        .filter((container) => !samePlainData(before.get(container.name), container))
-        .map((container) => ({ key: `${CONTAINER}${container.name}`, value: JSON.stringify(container) })),
-    ],
-    remove: [
-      ...(to === null && from.desired !== null ? [MEMORY] : []),
-      ...[...before.keys()].filter((name) => !after.has(name)).map((name) => `${CONTAINER}${name}`),
-      ...[...from.ended].filter((name) => !after.has(name)).map((name) => `${ENDED}${name}`),
-    ],
+    put: put.map(({ key, is }) => ({ key: `${prefix}${key}`, value: JSON.stringify(is) })),
+    remove: remove.map((key) => `${prefix}${key}`),
   };
 }
 
-/** The transaction that says these containers have ended. */
-export const endingOf = (names: readonly string[]): Transaction => ({
-  put: names.map((name) => ({ key: `${ENDED}${name}`, value: '{}' })),
+/** Named things of one folder: which to write and which to remove. */
+function compare<T extends { readonly name: string }>(
+  folder: string,
+  was: readonly T[] = [],
+  is: readonly T[] = [],
+): { put: { key: string; is: T }[]; remove: string[] } {
+  const before = new Map(was.map((each) => [each.name, each]));
+  const after = new Set(is.map(({ name }) => name));
+  return {
+    put: is
+      .filter((each) => !samePlainData(before.get(each.name), each))
+      .map((each) => ({ key: `${folder}${each.name}`, is: each })),
+    remove: [...before.keys()].filter((name) => !after.has(name)).map((name) => `${folder}${name}`),
+  };
+}
+
+/** The transaction that says these containers of a host have ended. */
+export const endingOf = (host: string, names: readonly string[]): Transaction => ({
+  put: names.map((name) => ({ key: `${ownPrefix(host)}${ENDED}${name}`, value: '{}' })),
 });
+
+/** Asked for, and not come to their end. */
+export const wantedOf = ({ desired, ended }: Asked): DesiredContainer[] =>
+  (desired?.containers ?? []).filter(({ name }) => !ended.has(name));
+
+/** Whoever is to be attached to networks: containers that have not ended, and what somebody else runs. */
+export const attachedOf = (asked: Asked): readonly PlacedContainer[] => [
+  ...wantedOf(asked),
+  ...(asked.desired?.endpoints ?? []),
+];

@@ -1,6 +1,7 @@
 import type { ContainerState } from '../host/containers.ts';
 import type { PhasedPlan, Step } from '../host/steps.ts';
 import { containerCgroup } from '../memory/plan.ts';
+import { namespaceOf } from '../network/resolve.ts';
 import type { DesiredContainer } from './desired.ts';
 
 /** Which containers to end and which to begin. `wanted` are those asked for that have not come to their end. */
@@ -16,11 +17,19 @@ export function planContainers(wanted: readonly DesiredContainer[], observed: re
     start: [
       wanted
         .filter(({ name }) => (phases.get(name) ?? 'created') === 'created')
-        .map(({ name, workload }): Step => ({
-          verb: 'containers.start',
-          with: { name, cgroup: containerCgroup(name), workload },
-          why: 'asked for',
-        })),
+        .map((container): Step => {
+          const { name, workload, attachments = [] } = container;
+          return {
+            verb: 'containers.start',
+            with: {
+              name,
+              cgroup: containerCgroup(name),
+              workload,
+              ...(attachments.length > 0 && { namespace: namespaceOf(container) }),
+            },
+            why: 'asked for',
+          };
+        }),
     ],
   };
 }

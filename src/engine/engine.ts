@@ -3,21 +3,23 @@ import { HostError } from '../host/errors.ts';
 import type { Host } from '../host/host.ts';
 import { samePlainData } from '../host/same.ts';
 import { SEND, type Stage, type Step, targetOf, type Verb } from '../host/steps.ts';
-import type { PolicyReference } from '../host/supervision.ts';
-import { type MemoryObserved, observeMemory, PARENT, planMemory } from '../memory/plan.ts';
-import { checked, PolicyFault } from '../memory/checked.ts';
-import type { MemoryPolicy } from '../memory/policy.ts';
-import { type Asked, changeOf, endingOf, readAsked } from './asked.ts';
-import { endedAmong, planContainers } from './containers.ts';
+import { PARENT } from '../memory/plan.ts';
+import { PolicyFault } from '../memory/checked.ts';
+import { NetworkError } from '../network/desired.ts';
+import { type Asked, changeOf, endingOf, readAsked, wantedOf } from './asked.ts';
+import { endedAmong } from './containers.ts';
 import type { Desired, DesiredContainer } from './desired.ts';
 import { EngineError } from './errors.ts';
+import { Networking } from './networking.ts';
 import type { DeathObservation, Observation, ObservationSink } from './observation.ts';
-import { mergePlans, type Plan } from './plan.ts';
+import type { Plan } from './plan.ts';
+import { byName, observe, type Observed, planFrom, type Policies } from './planning.ts';
 
 const TICK_EVERY_MS = 1000;
 
-/** What nobody reported is found this often. */
+/** What nobody reported is found this often; in networks, where somebody's traffic vanishes meanwhile, sooner. */
 const DRIFT_EVERY_MS = 60_000;
+const NETWORK_DRIFT_EVERY_MS = 10_000;
 
 /**
  * The cgroup of a dead container is cleared away after this: the supervisor leaves out for a second what a victim
@@ -29,50 +31,13 @@ const CLEAR_AFTER_MS = 1500;
 const SAME_ROUNDS_MAX = 3;
 
 export interface EngineOptions {
-  /** Finds a policy that was checked before; throws where there is none. */
-  readonly policies: (reference: PolicyReference) => MemoryPolicy;
+  readonly policies: Policies;
   readonly sink: ObservationSink;
   /** The host's monotonic clock at the start of the run: observations count from there. */
   readonly zeroMs: number;
   /** Called after every batch sent to the host: where a simulation checks its invariants. */
   readonly afterBatch?: () => Promise<void>;
 }
-
-/** What a host shows of itself. */
-export interface Observed {
-  readonly memory: MemoryObserved;
-  readonly containers: readonly ContainerState[];
-}
-
-/** Reads back everything that the engine plans by. */
-export const observe = async (host: Host): Promise<Observed> => ({
-  memory: await observeMemory(host),
-  containers: await host.containers.list(),
-});
-
-/**
- * From what is to what is asked, over all subsystems; nothing where they agree. `lingering` are dead containers whose
- * cgroups stay a little longer. @throws PolicyFault
- */
-export function planFrom(
-  asked: Asked,
-  observed: Observed,
-  policies: EngineOptions['policies'],
-  lingering: readonly DesiredContainer[] = [],
-): Plan {
-  const wanted = wantedOf(asked);
-  const memory = asked.desired?.memory ?? null;
-  const requests = [...wanted, ...lingering].toSorted(byName);
-  return mergePlans([
-    planMemory(memory, memory && checked(policies(memory.policy)), requests, observed.memory),
-    planContainers(wanted, observed.containers),
-  ]);
-}
-
-const byName = (a: { readonly name: string }, b: { readonly name: string }): number => (a.name < b.name ? -1 : 1);
-
-const wantedOf = ({ desired, ended }: Asked): DesiredContainer[] =>
-  (desired?.containers ?? []).filter(({ name }) => !ended.has(name));
 
 /**
  * Brings one host to what is asked of it and keeps it there. What is asked is in the store before the first step is
@@ -82,6 +47,7 @@ const wantedOf = ({ desired, ended }: Asked): DesiredContainer[] =>
 export class Engine {
   readonly #host: Host;
   readonly #options: EngineOptions;
+  readonly #networking: Networking;
   #last: Promise<unknown> = Promise.resolve();
   #asked: Asked | undefined;
   /** When a tick next compares what is with what is asked; earlier where something is known to differ. */
@@ -96,6 +62,7 @@ export class Engine {
   constructor(host: Host, options: EngineOptions) {
     this.#host = host;
     this.#options = options;
+    this.#networking = new Networking(host, (told) => this.#tell({ ...told, atMs: this.#nowMs() }));
   }
 
   /** Makes this what is asked of the host (null: nothing), and brings the host to it. @throws EngineError where the host refuses a step; ticks try again. */
@@ -108,7 +75,7 @@ export class Engine {
       const known = new Set(before.desired?.containers.map(({ name }) => name));
       const again = (to?.containers ?? []).filter(({ name }) => !known.has(name) && this.#lingering.delete(name));
       if (again.length > 0) await this.#converge();
-      await this.#host.store.commit(changeOf(before, to));
+      await this.#networking.take({ ...before, desired: to }, changeOf(before, to));
       this.#asked = undefined;
       this.#tellChange(before.desired, to);
       await this.#converge();
@@ -130,8 +97,10 @@ export class Engine {
   /** What `ask` would do now, without doing it. */
   planFor(desired: Desired | null): Promise<Plan> {
     return this.#exclusively(async () => {
-      const { ended } = await this.#readAsked();
-      return planFrom({ desired, ended }, await observe(this.#host), this.#options.policies, this.#dead());
+      const asked = { ...(await this.#readAsked()), desired };
+      const observed = await observe(this.#host, asked);
+      const shared = await this.#networking.imagine(asked, observed.network);
+      return planFrom(asked, shared, observed, this.#options.policies, this.#dead());
     });
   }
 
@@ -140,21 +109,44 @@ export class Engine {
    * host refuses is told, and tried again at the next tick.
    */
   async tick(): Promise<void> {
+    await this.#orTellTrouble(() => this.#exclusively(() => this.#tick()));
+  }
+
+  async #orTellTrouble(work: () => Promise<void>): Promise<void> {
     try {
-      await this.#exclusively(() => this.#tick());
+      await work();
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error;
+      if (!(error instanceof EngineError || error instanceof HostError)) throw error;
       this.#convergeAtMs = 0;
       this.#tell({ kind: 'note', atMs: this.#nowMs(), about: 'trouble', message: error.message });
     }
   }
 
+  /** Another host changed what hosts share: at once, because containers wait for each other. */
+  async #follow(): Promise<void> {
+    if (await this.#networking.isStale(await this.#readAsked())) await this.#converge();
+  }
+
   /** Ticks each second of the host's clock until the signal. */
   async watch(signal: AbortSignal): Promise<void> {
+    let sleep = new AbortController();
+    let changed = false;
+    await this.#orTellTrouble(() =>
+      this.#networking.watch(() => {
+        changed = true;
+        sleep.abort();
+      }, signal),
+    );
     while (!signal.aborted) {
       const sinceTick = (this.#host.clock.monotonicMs() - this.#options.zeroMs) % TICK_EVERY_MS;
-      await this.#host.clock.sleep(TICK_EVERY_MS - sinceTick, signal);
-      if (!signal.aborted) await this.tick();
+      sleep = new AbortController();
+      if (!changed) await this.#host.clock.sleep(TICK_EVERY_MS - sinceTick, AbortSignal.any([signal, sleep.signal]));
+      if (signal.aborted) return;
+      if (!changed) await this.tick();
+      else {
+        changed = false;
+        await this.#orTellTrouble(() => this.#exclusively(() => this.#follow()));
+      }
     }
   }
 
@@ -163,7 +155,8 @@ export class Engine {
     await this.#noteDeaths(await this.#host.containers.list());
     // A machine without its supervisor has only the ceiling: that cannot wait for the next look for drift.
     const { desired } = await this.#readAsked();
-    if (desired !== null && (await this.#host.supervision.list()).length === 0) this.#convergeAtMs = 0;
+    if (desired?.memory != null && (await this.#host.supervision.list()).length === 0) this.#convergeAtMs = 0;
+    if (await this.#networking.renew()) this.#convergeAtMs = 0;
     if (this.#host.clock.monotonicMs() >= this.#convergeAtMs) await this.#converge();
   }
 
@@ -172,13 +165,15 @@ export class Engine {
     const putOff = new Set<string>();
     let last = '';
     for (let same = 0; same < SAME_ROUNDS_MAX;) {
-      const observed = await observe(this.#host);
+      const observed = await observe(this.#host, await this.#readAsked());
       await this.#noteDeaths(observed.containers);
       const asked = await this.#readAsked();
-      const plan = planFrom(asked, observed, this.#options.policies, this.#dead())
+      const shared = await this.#networking.keep(asked, observed.network);
+      const plan = planFrom(asked, shared, observed, this.#options.policies, this.#dead())
         .map((stage) => stage.filter((step) => !putOff.has(keyOf(step))))
         .filter((stage) => stage.length > 0);
       if (plan.length === 0) {
+        await this.#networking.settled(asked, shared, observed.network);
         this.#rest(putOff);
         return;
       }
@@ -194,8 +189,9 @@ export class Engine {
   #rest(putOff: Set<string>): void {
     this.#putOff = putOff;
     const nowMs = this.#host.clock.monotonicMs();
+    const driftEveryMs = this.#asked?.desired?.network === undefined ? DRIFT_EVERY_MS : NETWORK_DRIFT_EVERY_MS;
     const clearings = [...this.#lingering.values()].map(({ untilMs }) => untilMs);
-    this.#convergeAtMs = putOff.size > 0 ? nowMs : Math.min(nowMs + DRIFT_EVERY_MS, ...clearings);
+    this.#convergeAtMs = putOff.size > 0 ? nowMs : Math.min(nowMs + driftEveryMs, ...clearings);
   }
 
   /** Dead containers whose cgroups stay for now; those whose time is over are forgotten. */
@@ -230,7 +226,12 @@ export class Engine {
     const gone = endedAmong(wanted, containers);
     if (gone.length === 0) return;
     this.#takeEvents();
-    await this.#host.store.commit(endingOf(gone.map(({ name }) => name)));
+    await this.#host.store.commit(
+      endingOf(
+        asked.host,
+        gone.map(({ name }) => name),
+      ),
+    );
     this.#asked = { ...asked, ended: new Set([...asked.ended, ...gone.map(({ name }) => name)]) };
     const untilMs = this.#host.clock.monotonicMs() + CLEAR_AFTER_MS;
     for (const state of gone) {
@@ -246,12 +247,12 @@ export class Engine {
   }
 
   async #readAsked(): Promise<Asked> {
-    return (this.#asked ??= await readAsked(this.#host.store));
+    return (this.#asked ??= await readAsked(this.#host.store, this.#host.name));
   }
 
   #tellChange(before: Desired | null, after: Desired | null): void {
     const atMs = this.#nowMs();
-    if (after !== null && !samePlainData(before?.memory, after.memory)) {
+    if (after?.memory != null && !samePlainData(before?.memory, after.memory)) {
       this.#tell({ kind: 'line', atMs, policy: after.memory.policy.name, ...after.memory.line });
     }
     const requests = new Map(before?.containers.map(({ name, requestBytes }) => [name, requestBytes]));
@@ -307,7 +308,9 @@ export class Engine {
     const mine = this.#last.then(work);
     this.#last = mine.catch(() => undefined);
     return mine.catch((error: unknown) => {
-      throw error instanceof HostError || error instanceof PolicyFault ? new EngineError(error.message, error) : error;
+      throw error instanceof HostError || error instanceof PolicyFault || error instanceof NetworkError
+        ? new EngineError(error.message, error)
+        : error;
     });
   }
 }

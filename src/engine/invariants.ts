@@ -1,7 +1,8 @@
 import { checked } from '../memory/checked.ts';
 import { PARENT } from '../memory/plan.ts';
 import type { Asked } from './asked.ts';
-import { type EngineOptions, type Observed, planFrom } from './engine.ts';
+import type { Shared } from '../network/shared.ts';
+import { type Observed, planFrom, type Policies } from './planning.ts';
 import { targetOf } from '../host/steps.ts';
 
 /** Something that must hold and does not. */
@@ -11,7 +12,7 @@ export interface Broken {
 }
 
 /** What must hold at every moment, between any two steps. A ceiling may be missing only where the policy wants none. */
-export function brokenAlways({ memory, containers }: Observed, policies: EngineOptions['policies']): Broken[] {
+export function brokenAlways({ memory, containers }: Observed, policies: Policies): Broken[] {
   const running = containers.filter(({ phase }) => phase === 'running');
   if (running.length === 0) return [];
   const names = running.map(({ name }) => name).join(', ');
@@ -31,7 +32,7 @@ export function brokenAlways({ memory, containers }: Observed, policies: EngineO
 }
 
 /** What must hold when nothing is under way: the host is what was asked, nothing leaked and nothing missing. */
-export const brokenAtRest = (asked: Asked, observed: Observed, policies: EngineOptions['policies']): Broken[] =>
-  planFrom(asked, observed, policies)
+export const brokenAtRest = (asked: Asked, shared: Shared, observed: Observed, policies: Policies): Broken[] =>
+  planFrom(asked, shared, observed, policies)
     .flat()
     .map((step) => ({ about: targetOf(step), message: `${step.verb} is still to be done: ${step.why}` }));

@@ -46,6 +46,35 @@ export interface RequestObservation {
   readonly requestBytes: number;
 }
 
+/** An address is a container's, or is given back; told when the store has it so. */
+export interface AddressObservation {
+  readonly kind: 'address';
+  readonly atMs: number;
+  readonly container: string;
+  readonly network: string;
+  readonly address: string;
+  readonly mac: string;
+  readonly taken: boolean;
+}
+
+/** Somebody tried to reach somebody. */
+export interface ReachObservation {
+  readonly kind: 'reach';
+  readonly atMs: number;
+  /** The sender, and the address it gave as its own where that is not so. */
+  readonly from: string;
+  readonly forgedSource?: string;
+  readonly to: string;
+  readonly protocol: 'udp' | 'icmp';
+  readonly port?: number;
+  readonly payloadBytes?: number;
+  /** As in `ProbeResult`. */
+  readonly answeredBy: string | null;
+  readonly arrivedAt: string | null;
+  readonly seenFrom: string | null;
+  readonly why: string;
+}
+
 /** A container is gone. */
 export interface DeathObservation {
   readonly kind: 'death';
@@ -87,6 +116,8 @@ export type Observation = { readonly host?: string } & (
   | StartObservation
   | RequestObservation
   | DeathObservation
+  | AddressObservation
+  | ReachObservation
   | LineObservation
   | NoteObservation
   | SupervisorEvent

@@ -1,5 +1,6 @@
 import type { Applied } from './batch.ts';
 import type { CgroupPath } from './cgroups.ts';
+import type { NamespaceName } from './namespaces.ts';
 import type { Workload } from './workload.ts';
 
 /** A container to be running: a process tree in a cgroup of its own, which must be there. */
@@ -7,6 +8,8 @@ export interface ContainerSpec {
   readonly name: string;
   readonly cgroup: CgroupPath;
   readonly workload: Workload;
+  /** The network namespace it lives in, which must be there; the host's own unless set. */
+  readonly namespace?: NamespaceName;
 }
 
 /** What is there. `created`: a cgroup in which nothing has run; `exited`: everything that ran in it is gone. */

@@ -1,12 +1,18 @@
 /** Linux errno names that the port speaks; both backends use the same (errno(3)). */
 export type Errno =
   | 'EACCES'
+  | 'EADDRINUSE'
+  | 'EADDRNOTAVAIL'
   | 'EAGAIN'
   | 'EBUSY'
   | 'EEXIST'
+  | 'EHOSTUNREACH'
   | 'EINVAL'
   | 'EIO'
   | 'EMFILE'
+  | 'EMSGSIZE'
+  | 'ENETDOWN'
+  | 'ENETUNREACH'
   | 'ENODEV'
   | 'ENOENT'
   | 'ENOMEM'
@@ -16,16 +22,23 @@ export type Errno =
   | 'EPERM'
   | 'ERANGE'
   | 'ESRCH'
-  | 'ETIMEDOUT';
+  | 'ETIMEDOUT'
+  | 'EXFULL';
 
 const MEANING: Record<Errno, string> = {
   EACCES: 'permission denied',
+  EADDRINUSE: 'address in use',
+  EADDRNOTAVAIL: 'no such address here',
   EAGAIN: 'try again',
   EBUSY: 'in use',
   EEXIST: 'exists already',
+  EHOSTUNREACH: 'no way to that host',
   EINVAL: 'refused as invalid',
   EIO: 'input or output failed',
   EMFILE: 'too many open files',
+  EMSGSIZE: 'too large for the way',
+  ENETDOWN: 'the link is down',
+  ENETUNREACH: 'no route there',
   ENODEV: 'no such device, or it is gone',
   ENOENT: 'does not exist',
   ENOMEM: 'no memory for it',
@@ -36,6 +49,7 @@ const MEANING: Record<Errno, string> = {
   ERANGE: 'out of range',
   ESRCH: 'no such process',
   ETIMEDOUT: 'took too long',
+  EXFULL: 'full: it holds no more',
 };
 
 /** Is this one of the errno names the port speaks? */

@@ -1,7 +1,12 @@
 import type { Cgroups } from './cgroups.ts';
 import type { Clock } from './clock.ts';
 import type { Containers } from './containers.ts';
+import type { Firewall } from './firewall.ts';
+import type { Links } from './links.ts';
 import type { Machine } from './machine.ts';
+import type { Namespaces } from './namespaces.ts';
+import type { Probes } from './probes.ts';
+import type { Routing } from './routing.ts';
 import type { Store } from './store.ts';
 import type { Supervision } from './supervision.ts';
 
@@ -13,5 +18,10 @@ export interface Host {
   readonly cgroups: Cgroups;
   readonly containers: Containers;
   readonly supervision: Supervision;
+  readonly namespaces: Namespaces;
+  readonly links: Links;
+  readonly routing: Routing;
+  readonly firewall: Firewall;
+  readonly probes: Probes;
   readonly store: Store;
 }

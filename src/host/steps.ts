@@ -1,7 +1,11 @@
 import type { Applied } from './batch.ts';
 import type { CgroupLimit, CgroupPath, CgroupSpec } from './cgroups.ts';
 import type { ContainerSpec } from './containers.ts';
+import { elementKey, type FirewallChange } from './firewall.ts';
 import type { Host } from './host.ts';
+import type { LinkChange, LinkName, LinkSpec } from './links.ts';
+import type { NamespaceName } from './namespaces.ts';
+import { entryKey, type RoutingEntry } from './routing.ts';
 import type { SupervisorSettings } from './supervision.ts';
 
 /** What each changing verb takes: one entry a verb, named `capability.verb`. A new capability adds its lines here. */
@@ -13,6 +17,14 @@ export interface Verbs {
   'containers.stop': string;
   'supervision.supervise': SupervisorSettings;
   'supervision.release': CgroupPath;
+  'namespaces.create': NamespaceName;
+  'namespaces.remove': NamespaceName;
+  'links.create': LinkSpec;
+  'links.set': LinkChange;
+  'links.remove': LinkName;
+  'routing.add': RoutingEntry;
+  'routing.remove': RoutingEntry;
+  'firewall.apply': FirewallChange;
 }
 
 export type Verb = keyof Verbs;
@@ -29,6 +41,14 @@ export const SEND: { readonly [V in Verb]: (host: Host, batch: readonly Verbs[V]
   'containers.stop': (host, batch) => host.containers.stop(batch),
   'supervision.supervise': (host, batch) => host.supervision.supervise(batch),
   'supervision.release': (host, batch) => host.supervision.release(batch),
+  'namespaces.create': (host, batch) => host.namespaces.create(batch),
+  'namespaces.remove': (host, batch) => host.namespaces.remove(batch),
+  'links.create': (host, batch) => host.links.create(batch),
+  'links.set': (host, batch) => host.links.set(batch),
+  'links.remove': (host, batch) => host.links.remove(batch),
+  'routing.add': (host, batch) => host.routing.add(batch),
+  'routing.remove': (host, batch) => host.routing.remove(batch),
+  'firewall.apply': (host, batch) => host.firewall.apply(batch),
 };
 
 /** What a step acts on, for people and logs. */
@@ -41,12 +61,32 @@ export function targetOf(step: Step): string {
       return step.with.name;
     case 'supervision.supervise':
       return step.with.parent;
+    case 'links.create':
+    case 'links.set':
+    case 'links.remove':
+      return step.with.namespace === '' ? step.with.name : `${step.with.namespace}: ${step.with.name}`;
+    case 'routing.add':
+    case 'routing.remove':
+      return entryKey(step.with);
+    case 'firewall.apply':
+      return firewallTarget(step.with);
+    case 'namespaces.create':
+    case 'namespaces.remove':
     case 'cgroups.remove':
     case 'containers.stop':
     case 'supervision.release':
       return step.with;
   }
 }
+
+const firewallTarget = ({ frame, add, remove }: FirewallChange): string => {
+  const parts = [
+    ...(frame === undefined ? [] : [frame === null ? 'away' : 'laid anew']),
+    ...add.map((element) => `+ ${elementKey(element)}`),
+    ...remove.map((element) => `- ${elementKey(element)}`),
+  ];
+  return parts.length > 3 ? `${parts.slice(0, 3).join(', ')} and ${parts.length - 3} more` : parts.join(', ');
+};
 
 /** Steps that do not depend on each other, so that a host may send each verb's steps as one batch. */
 export type Stage = readonly Step[];

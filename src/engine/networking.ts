@@ -1,0 +1,143 @@
+import type { Host } from '../host/host.ts';
+import type { HostError } from '../host/errors.ts';
+import { formatAddress, parsePrefix } from '../host/ipv4.ts';
+import { samePlainData } from '../host/same.ts';
+import type { Transaction } from '../host/store.ts';
+import { checkNetworks } from '../network/check.ts';
+import { NetworkError } from '../network/desired.ts';
+import type { HostNetworks } from '../network/host-network.ts';
+import { type NetworkObserved, observeNetwork } from '../network/observe.ts';
+import { resolve } from '../network/resolve.ts';
+import type { Lease, Shared } from '../network/shared.ts';
+import { type Asked, attachedOf } from './asked.ts';
+import type { AddressObservation, NoteObservation } from './observation.ts';
+import { networksOf, uplinkFor } from './planning.ts';
+import { type HostClaim, Sharing } from './sharing.ts';
+
+/** What networking has to tell; the engine adds when. */
+type Told = Omit<AddressObservation, 'atMs'> | Omit<NoteObservation, 'atMs'>;
+
+/** Keys under which others change what concerns this host. */
+const WATCHED = ['networks/', 'leases/'] as const;
+
+/** The part of an engine that has to do with other hosts: claims, leases, peers. */
+export class Networking {
+  readonly #host: Host;
+  readonly #sharing: Sharing;
+  readonly #tell: (told: Told) => void;
+  /** What the host was last brought to. */
+  #last: HostNetworks | undefined;
+  /** Told once, until it is over or another. */
+  #trouble: string | undefined;
+
+  constructor(host: Host, tell: (told: Told) => void) {
+    this.#host = host;
+    this.#sharing = new Sharing(host);
+    this.#tell = tell;
+  }
+
+  /**
+   * Writes the change and takes what it needs, all or nothing: whoever is refused has changed nothing.
+   * @throws NetworkError, HostError
+   */
+  async take(asked: Asked, change: Transaction): Promise<void> {
+    if (asked.desired?.network === undefined) {
+      await this.#host.store.commit(change);
+      return;
+    }
+    const observed = await observeNetwork(this.#host);
+    checkDesired(asked, observed);
+    this.#tellLeases(await this.#sharing.take(claimOf(asked, observed), change), true);
+  }
+
+  /** What hosts would share if this were asked; nothing is written. @throws NetworkError */
+  async imagine(asked: Asked, observed: NetworkObserved): Promise<Shared> {
+    checkDesired(asked, observed);
+    return this.#sharing.imagine(claimOf(asked, observed));
+  }
+
+  /** What hosts share, after this host has everything it needs of it: what it lost while it was away is taken anew. */
+  async keep(asked: Asked, observed: NetworkObserved): Promise<Shared> {
+    const shared = await this.#sharing.readOrLast((error) => this.#tellTrouble(error));
+    if (asked.desired?.network === undefined) return shared;
+    try {
+      const leases = await this.#sharing.take(claimOf(asked, observed));
+      this.#tellLeases(leases, true);
+      this.#trouble = undefined;
+      return leases.length === 0 ? shared : await this.#sharing.read();
+    } catch (error) {
+      // Whoever has no address stays without; the others are served.
+      this.#tellTrouble(error);
+      return shared;
+    }
+  }
+
+  /** When the host is as asked: what nobody asks for any more may be another's from now on. */
+  async settled(asked: Asked, shared: Shared, observed: NetworkObserved): Promise<void> {
+    this.#tellLeases(await this.#sharing.giveBack(claimOf(asked, observed)), false);
+    if (asked.desired === null) await this.#sharing.end();
+    const networks = networksOf(asked, shared, observed);
+    this.#last = networks instanceof NetworkError ? undefined : networks;
+  }
+
+  /** Has what others changed made something to do here? */
+  async isStale(asked: Asked): Promise<boolean> {
+    if (this.#last === undefined) return true;
+    const shared = await this.#sharing.read();
+    const { uplink } = this.#last;
+    return !samePlainData(resolve(asked.host, asked.desired?.network, attachedOf(asked), shared, uplink), this.#last);
+  }
+
+  /** Says that this host lives. True: it was taken for dead, and must look what is still its own. */
+  async renew(): Promise<boolean> {
+    return !(await this.#sharing.renew());
+  }
+
+  /** Calls `notify` whenever other hosts changed something, until the signal. */
+  async watch(notify: () => void, signal: AbortSignal): Promise<void> {
+    for (const prefix of WATCHED) await this.#host.store.watch(prefix, notify, signal);
+  }
+
+  #tellLeases(leases: readonly Lease[], taken: boolean): void {
+    for (const { container, network, address, mac } of leases)
+      this.#tell({ kind: 'address', container, network, address, mac, taken });
+  }
+
+  #tellTrouble(error: unknown): void {
+    const message = (error as HostError | NetworkError).message;
+    if (!(error instanceof Error) || error.name === 'EngineCrash') throw error;
+    if (this.#trouble !== message) this.#tell({ kind: 'note', about: 'trouble', message });
+    this.#trouble = message;
+  }
+}
+
+/** Do the networks asked for fit this host? @throws NetworkError */
+function checkDesired(asked: Asked, observed: NetworkObserved): void {
+  const network = asked.desired?.network;
+  if (network === undefined) return;
+  const uplink = uplinkFor(asked, observed);
+  if (uplink instanceof NetworkError) throw uplink;
+  const needing = network.networks.find(({ kind }) => kind !== 'bridge');
+  const isNeeded =
+    needing &&
+    attachedOf(asked).some(({ attachments = [] }) => attachments.some((each) => each.network === needing.name));
+  if (uplink === null && isNeeded)
+    throw new NetworkError(
+      `network ${needing.name}`,
+      'it needs an uplink, and nothing tells which link that is: name it, uplink: eth0',
+    );
+  const underlay =
+    uplink === null
+      ? undefined
+      : `${formatAddress(parsePrefix(`${uplink.address}/${uplink.bits}`).first)}/${uplink.bits}`;
+  checkNetworks(network, attachedOf(asked), underlay, uplink?.mtu);
+}
+
+function claimOf(asked: Asked, observed: NetworkObserved): HostClaim {
+  const uplink = uplinkFor(asked, observed);
+  return {
+    networks: asked.desired?.network?.networks ?? [],
+    containers: attachedOf(asked),
+    ...(uplink !== null && !(uplink instanceof NetworkError) && { tunnelAddress: uplink.address }),
+  };
+}

@@ -1,0 +1,148 @@
+import { AddressError, type Ipv4Prefix, isWithin, overlaps, parsePrefix } from '../host/ipv4.ts';
+import { type AttachedContainer, hasGateway, type NetworkDesired, NetworkError, type NetworkSpec } from './desired.ts';
+import { mtuMaxOf } from './segment.ts';
+import { isUsable, usable } from './shared.ts';
+
+/** What fits no network is refused before anything is done. Ethernet's least and the most that Linux gives a veth (ETH_MIN_MTU, ETH_MAX_MTU). */
+const MTU_MIN = 68;
+const MTU_MAX = 65_535;
+
+/**
+ * Do the networks of one host, and whoever is attached to them, make sense by themselves? `underlay` and
+ * `uplinkMtu` are those of the host's uplink, where it is known. @throws NetworkError
+ */
+export function checkNetworks(
+  { networks }: NetworkDesired,
+  containers: readonly AttachedContainer[],
+  underlay?: Ipv4Prefix,
+  uplinkMtu?: number,
+): void {
+  for (const spec of networks) checkSpec(spec, underlay, uplinkMtu);
+  const names = new Set<string>();
+  for (const { name } of networks) {
+    if (names.has(name)) throw new NetworkError(`network ${name}`, 'it is there twice: name each once');
+    names.add(name);
+  }
+  checkOverlaps(networks, underlay);
+  const specs = new Map(networks.map((spec) => [spec.name, spec]));
+  for (const container of containers) checkContainer(container, specs);
+  checkAcross(containers);
+}
+
+function checkSpec(spec: NetworkSpec, underlay: Ipv4Prefix | undefined, uplinkMtu: number | undefined): void {
+  const about = `network ${spec.name}`;
+  const refuse = (message: string): never => {
+    throw new NetworkError(about, message);
+  };
+  const segment = readable(about, spec.pool);
+  if (segment.address !== segment.first)
+    refuse(`${spec.pool} is an address in a network, not a network: its host bits must be 0`);
+  if (spec.internal && spec.nat) refuse('it cannot be internal and have a way out: leave out one of internal and nat');
+  if (spec.kind === 'intranet' && (spec.internal || spec.nat)) refuse('internal and nat are not for an intranet');
+  if (spec.kind !== 'intranet' && spec.by !== undefined) refuse('"by" is for an intranet alone');
+  if (usable(spec).highest < usable(spec).lowest) refuse(`${spec.pool} has no address for a container: make it larger`);
+  if (spec.mtu !== undefined && !(Number.isInteger(spec.mtu) && spec.mtu >= MTU_MIN && spec.mtu <= MTU_MAX))
+    refuse(`mtu ${spec.mtu} is not between ${MTU_MIN} and ${MTU_MAX}`);
+  if (spec.mtu !== undefined && uplinkMtu !== undefined && spec.mtu > mtuMaxOf(spec, uplinkMtu))
+    refuse(
+      `mtu ${spec.mtu} is more than the uplink's ${uplinkMtu} has room for: at most ${mtuMaxOf(spec, uplinkMtu)}, or larger packets vanish`,
+    );
+  if (spec.kind === 'intranet' && underlay !== undefined && !covers(underlay, spec.pool))
+    refuse(`${spec.pool} is not part of the underlay ${underlay}: an intranet address must be one of it`);
+}
+
+const covers = (outer: Ipv4Prefix, inner: Ipv4Prefix): boolean => {
+  const [out, within] = [parsePrefix(outer), parsePrefix(inner)];
+  return out.first <= within.first && within.last <= out.last;
+};
+
+/** Tenants may have the same segment as long as the host routes none of them: what it routes must be one network's alone. */
+function checkOverlaps(networks: readonly NetworkSpec[], underlay: Ipv4Prefix | undefined): void {
+  const routed = networks.filter((spec) => spec.kind === 'intranet' || hasGateway(spec));
+  for (const [index, spec] of routed.entries()) {
+    const other = routed.slice(0, index).find(({ pool }) => overlaps(pool, spec.pool));
+    if (other !== undefined)
+      throw new NetworkError(
+        `network ${spec.name}`,
+        `its pool ${spec.pool} overlaps ${other.pool} of network ${other.name}, and the host routes both: give it another pool, or no way out`,
+      );
+    if (hasGateway(spec) && underlay !== undefined && overlaps(spec.pool, underlay))
+      throw new NetworkError(
+        `network ${spec.name}`,
+        `its pool ${spec.pool} overlaps the underlay ${underlay}, and the host routes both: give it another pool`,
+      );
+  }
+}
+
+function checkContainer({ name, attachments = [] }: AttachedContainer, specs: ReadonlyMap<string, NetworkSpec>): void {
+  const seen = new Set<string>();
+  for (const { network, address, publish } of attachments) {
+    const spec = specs.get(network);
+    if (spec === undefined)
+      throw new NetworkError(
+        name,
+        `it is attached to network ${network}, which is not there: ask for the network, or detach it first`,
+      );
+    if (seen.has(network)) throw new NetworkError(name, `it is attached to network ${network} twice`);
+    seen.add(network);
+    if (address !== undefined) {
+      readable(name, address);
+      if (!isUsable(spec, address))
+        throw new NetworkError(
+          name,
+          isWithin(address, spec.pool)
+            ? `address ${address} is the network's own (its first and last, and the gateway's): choose another of ${spec.pool}`
+            : `address ${address} is outside the pool ${spec.pool} of network ${network}`,
+        );
+    }
+    if (publish.length > 0 && !hasGateway(spec))
+      throw new NetworkError(
+        name,
+        spec.internal
+          ? `network ${network} is internal: nothing of it can be published; give the container an intranet address`
+          : `network ${network} has no way in: set nat: true, or give the container an intranet address`,
+      );
+    for (const { hostPort, containerPort, hostAddress } of publish) {
+      for (const port of [hostPort, containerPort])
+        if (!Number.isInteger(port) || port < 1 || port > 65_535)
+          throw new NetworkError(name, `port ${port} is not between 1 and 65535`);
+      if (hostAddress !== undefined) readable(name, hostAddress);
+    }
+  }
+}
+
+/** One host port leads to one container, and one address of one segment to one. */
+function checkAcross(containers: readonly AttachedContainer[]): void {
+  const ports = new Map<string, { readonly name: string; readonly hostAddress: string | undefined }[]>();
+  const addresses = new Map<string, string>();
+  for (const { name, attachments = [] } of containers) {
+    for (const { network, address, publish } of attachments) {
+      for (const { protocol, hostPort, hostAddress } of publish) {
+        const others = ports.get(`${hostPort}/${protocol}`) ?? [];
+        const holder = others.find(
+          (other) => (other.hostAddress ?? hostAddress) === (hostAddress ?? other.hostAddress),
+        );
+        if (holder !== undefined)
+          throw new NetworkError(
+            name,
+            `port ${hostPort}/${protocol} of the host is published by ${holder.name} already`,
+          );
+        ports.set(`${hostPort}/${protocol}`, [...others, { name, hostAddress }]);
+      }
+      if (address === undefined) continue;
+      const holder = addresses.get(`${network} ${address}`);
+      if (holder !== undefined)
+        throw new NetworkError(name, `address ${address} of network ${network} is asked for by ${holder} too`);
+      addresses.set(`${network} ${address}`, name);
+    }
+  }
+}
+
+function readable(about: string, prefix: string): ReturnType<typeof parsePrefix> {
+  try {
+    return parsePrefix(prefix);
+  } catch (error) {
+    if (error instanceof AddressError) throw new NetworkError(about, error.message);
+    throw error;
+  }
+}

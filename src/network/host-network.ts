@@ -1,0 +1,53 @@
+import type { NamespaceName } from '../host/namespaces.ts';
+import { FRAME } from './frame.ts';
+import { intranetPart } from './intranet.ts';
+import type { Endpoint, HostNetwork, Picture, PictureLink, PicturePart, Uplink } from './picture.ts';
+import { endpointPart, networkPart } from './segment.ts';
+
+/** Everything that a host's networks consist of. */
+export interface HostNetworks {
+  readonly uplink: Uplink | null;
+  /** Those that have an endpoint here. */
+  readonly networks: readonly HostNetwork[];
+  readonly endpoints: readonly Endpoint[];
+  /** Namespaces for containers that have no endpoint, too. */
+  readonly namespaces: readonly NamespaceName[];
+}
+
+/** No networks at all. */
+export const NO_NETWORKS: HostNetworks = { uplink: null, networks: [], endpoints: [], namespaces: [] };
+
+/** What it all should look like on the host. */
+export function pictureOf({ uplink, networks, endpoints, namespaces }: HostNetworks): Picture {
+  const specs = new Map(networks.map(({ spec }) => [spec.name, spec]));
+  const parts: PicturePart[] = [
+    ...networks.filter(({ spec }) => spec.kind !== 'intranet').map((network) => networkPart(network, uplink)),
+    ...endpoints.flatMap((endpoint): PicturePart[] => {
+      const spec = specs.get(endpoint.network);
+      if (spec === undefined) return [];
+      if (spec.kind !== 'intranet') return [endpointPart(endpoint, spec, uplink)];
+      return uplink === null ? [] : [intranetPart(endpoint, spec, uplink)];
+    }),
+  ];
+  const isRouted = networks.some(({ spec }) => spec.kind === 'intranet' || spec.nat);
+  return {
+    namespaces,
+    links: [...(uplink !== null && isRouted ? [forwarding(uplink)] : []), ...parts.flatMap(({ links = [] }) => links)],
+    entries: parts.flatMap(({ entries = [] }) => entries),
+    frame: networks.length === 0 ? null : FRAME,
+    elements: distinct(parts.flatMap(({ elements = [] }) => elements)),
+  };
+}
+
+/** Replies come in by the uplink, and are routed on. Only this link is asked for: what else the host routes is its own. */
+const forwarding = ({ link }: Uplink): PictureLink => ({
+  namespace: '',
+  name: link,
+  settings: { forwarding: true },
+  why: 'what leaves by the host has its replies routed back',
+});
+
+/** Two networks may have the same peers. */
+function distinct<T>(values: readonly T[]): T[] {
+  return [...new Map(values.map((value) => [JSON.stringify(value), value])).values()];
+}

@@ -1,0 +1,89 @@
+import type { RoutingEntry } from '../host/routing.ts';
+import type { NetworkSpec } from './desired.ts';
+import { endpointAlias, macOf, portName } from './names.ts';
+import { element, type Endpoint, type PicturePart, type Uplink } from './picture.ts';
+import { plain, veth } from './segment.ts';
+
+/** A next hop that every container may use, because each is alone on its link with the host (RFC 3927: link-local). */
+const NEXT_HOP = '169.254.1.1';
+
+/** Replies from an intranet address go by a table of their own: 100 plus the number of the interface. */
+const FIRST_TABLE = 100;
+
+/** A container's intranet address: an address of the underlay on an interface of its own. */
+export const intranetPart = (endpoint: Endpoint, spec: NetworkSpec, uplink: Uplink): PicturePart =>
+  spec.by === 'macvlan' ? macvlanPart(endpoint, uplink) : routedPart(endpoint, uplink);
+
+/** The host answers ARP for the address, and routes to the container alone. */
+function routedPart(
+  { container, namespace, network, link, address, mac, secondary }: Endpoint,
+  uplink: Uplink,
+): PicturePart {
+  const port = portName(network, container);
+  const portMac = macOf(`port ${network}/${container}`);
+  const inside = { namespace, link } as const;
+  const table = tableOf(link);
+  const byHost = { ...inside, to: '0.0.0.0/0', via: NEXT_HOP, source: address } as const;
+  return {
+    links: [
+      ...veth(
+        {
+          namespace,
+          link,
+          mac,
+          port,
+          portMac,
+          alias: endpointAlias(network, container),
+          mtu: uplink.mtu,
+          why: `intranet address ${address} of ${container}`,
+        },
+        { master: null, forwarding: true },
+      ),
+    ],
+    entries: [
+      { kind: 'route', namespace: '', link: port, to: `${address}/32` },
+      { kind: 'neighbour', namespace: '', link: port, address, mac },
+      { kind: 'proxy', namespace: '', link: uplink.link, address },
+      { kind: 'address', ...inside, prefix: `${address}/32` },
+      { kind: 'neighbour', ...inside, address: NEXT_HOP, mac: portMac },
+      { kind: 'route', ...byHost, table },
+      { kind: 'rule', namespace, from: address, table },
+      ...(secondary ? [] : [{ kind: 'route', ...byHost } satisfies RoutingEntry]),
+    ],
+    elements: [
+      element('inet', 'ours', [port]),
+      element('inet', 'serving', [port]),
+      element('inet', 'intranet', [port, address]),
+    ],
+  };
+}
+
+/** The container is on the wire itself: the host's filter sees nothing of it, and the host cannot reach it. */
+function macvlanPart(
+  { container, namespace, network, link, address, mac, secondary }: Endpoint,
+  uplink: Uplink,
+): PicturePart {
+  const inside = { namespace, link } as const;
+  const table = tableOf(link);
+  const { gateway: via } = uplink;
+  const out = { ...inside, to: '0.0.0.0/0', source: address } as const;
+  return {
+    links: [
+      {
+        ...inside,
+        name: link,
+        kind: { type: 'macvlan', parent: uplink.link },
+        settings: { ...plain(uplink.mtu), alias: endpointAlias(network, container), mac, forwarding: false },
+        why: `intranet address ${address} of ${container}`,
+      },
+    ],
+    entries: [
+      { kind: 'address', ...inside, prefix: `${address}/${uplink.bits}` },
+      { kind: 'rule', namespace, from: address, table },
+      via === undefined ? { kind: 'route', ...out, table } : { kind: 'route', ...out, via, table },
+      ...(secondary || via === undefined ? [] : [{ kind: 'route', ...out, via } satisfies RoutingEntry]),
+    ],
+  };
+}
+
+const tableOf = (link: string): number => FIRST_TABLE + Number(link.replace(/^\D+/, ''));

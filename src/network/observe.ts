@@ -1,0 +1,84 @@
+import type { FirewallState } from '../host/firewall.ts';
+import type { Host } from '../host/host.ts';
+import { parsePrefix } from '../host/ipv4.ts';
+import type { LinkState } from '../host/links.ts';
+import type { NamespaceName } from '../host/namespaces.ts';
+import type { RoutingEntry } from '../host/routing.ts';
+import { NetworkError } from './desired.ts';
+import { isOurs } from './names.ts';
+import type { Uplink } from './picture.ts';
+
+/** What networks find on a host: everything, not only what is Plimsoll's. */
+export interface NetworkObserved {
+  /** That Plimsoll made. */
+  readonly namespaces: readonly NamespaceName[];
+  /** Of the host's own namespace and of the containers'. */
+  readonly links: readonly LinkState[];
+  readonly entries: readonly RoutingEntry[];
+  readonly firewall: FirewallState;
+}
+
+/** Reads back all networks of this host. `foreign` are containers' namespaces that somebody else made. */
+export async function observeNetwork(host: Host, foreign: readonly NamespaceName[] = []): Promise<NetworkObserved> {
+  const namespaces = await host.namespaces.list();
+  const all = ['', ...new Set([...namespaces, ...foreign])];
+  const [links, entries, firewall] = await Promise.all([
+    host.links.list(all),
+    host.routing.list(all),
+    host.firewall.read(),
+  ]);
+  return { namespaces, links, entries, firewall };
+}
+
+/**
+ * The link to the other hosts: the one that is named, else the one with the default route, else the only one that has an
+ * address. Null where nothing tells. @throws NetworkError where the named one is not there, or has no address
+ */
+export function uplinkOf({ links, entries }: NetworkObserved, wanted?: string): Uplink | null {
+  const own = links.filter((link) => link.namespace === '' && link.type !== 'loopback' && !isOurs(link));
+  const addressOf = (name: string): string | undefined =>
+    entries.find(
+      (entry) => entry.kind === 'address' && entry.namespace === '' && entry.link === name && !isLoopback(entry.prefix),
+    ) &&
+    entries.flatMap((entry) =>
+      entry.kind === 'address' && entry.namespace === '' && entry.link === name ? [entry.prefix] : [],
+    )[0];
+  const defaultRoute = (name?: string) =>
+    entries.find(
+      (entry) =>
+        entry.kind === 'route' &&
+        entry.namespace === '' &&
+        entry.to === '0.0.0.0/0' &&
+        (name === undefined || entry.link === name),
+    );
+  const addressed = own.filter(({ name }) => addressOf(name) !== undefined);
+  if (wanted !== undefined && !own.some(({ name }) => name === wanted))
+    throw new NetworkError(
+      'uplink',
+      `there is no link ${wanted} on this host: name one of ${own.map(({ name }) => name).join(', ') || 'those that ip link shows'}`,
+    );
+  const route = defaultRoute();
+  const name =
+    wanted ??
+    (route !== undefined && 'link' in route ? route.link : addressed.length === 1 ? addressed[0]!.name : undefined);
+  const link = own.find((each) => each.name === name);
+  if (link === undefined) return null;
+  const prefix = addressOf(link.name);
+  if (prefix === undefined) {
+    if (wanted === undefined) return null;
+    throw new NetworkError(
+      'uplink',
+      `${wanted} has no address: give it one, or name the link that reaches the other hosts`,
+    );
+  }
+  const gateway = defaultRoute(link.name);
+  return {
+    link: link.name,
+    address: prefix.split('/')[0]!,
+    bits: parsePrefix(prefix).bits,
+    mtu: link.mtu,
+    ...(gateway?.kind === 'route' && gateway.via !== undefined && { gateway: gateway.via }),
+  };
+}
+
+const isLoopback = (prefix: string): boolean => prefix.startsWith('127.');

@@ -1,0 +1,199 @@
+import { elementKey, frameLines } from '../host/firewall.ts';
+import {
+  LINK_NAME_LENGTH_MAX,
+  type LinkName,
+  type LinkSettings,
+  type LinkSpec,
+  type LinkState,
+} from '../host/links.ts';
+import { entryKey, type RoutingEntry } from '../host/routing.ts';
+import { samePlainData } from '../host/same.ts';
+import type { PhasedPlan, Step } from '../host/steps.ts';
+import { isOurs } from './names.ts';
+import type { NetworkObserved } from './observe.ts';
+import type { Picture, PictureLink } from './picture.ts';
+
+/**
+ * From what is to the picture. Coming: the filter before any link, links before they are up, addresses before routes.
+ * Going: links before the filter that held them back. What somebody changed by hand is found by the same comparison.
+ */
+export function planNetwork(picture: Picture, observed: NetworkObserved): PhasedPlan {
+  const links = compareLinks(picture, observed);
+  const entries = compareEntries(picture, observed, links);
+  const firewall = compareFirewall(picture, observed);
+  const namespaces = new Set(observed.namespaces);
+  const kept = new Set(picture.namespaces);
+  const coming = (inHost: boolean): Step[][] => {
+    const here = <T extends { readonly namespace: string }>(each: T): boolean => (each.namespace === '') === inHost;
+    const isShared = (link: PictureLink): boolean => link.kind?.type === 'bridge' || link.kind?.type === 'vxlan';
+    return [
+      links.made
+        .filter((link) => isShared(link) === inHost)
+        .map((link): Step => ({ verb: 'links.create', with: specOf(link), why: link.why })),
+      links.changed
+        .filter(({ link }) => (isShared(link) || (link.kind === undefined && link.namespace === '')) === inHost)
+        .map(({ link, set }): Step => ({
+          verb: 'links.set',
+          with: { namespace: link.namespace, name: link.name, set },
+          why: link.why,
+        })),
+      entries.added.filter((entry) => entry.kind !== 'route' && here(entry)).map(addStep),
+      entries.added.filter((entry) => entry.kind === 'route' && here(entry)).map(addStep),
+    ];
+  };
+  return {
+    detach: [
+      entries.removed.map((entry): Step => ({ verb: 'routing.remove', with: entry, why: 'nobody asks for it' })),
+      links.removed.map(({ namespace, name, why }): Step => ({ verb: 'links.remove', with: { namespace, name }, why })),
+      observed.namespaces
+        .filter((name) => !kept.has(name))
+        .map((name): Step => ({ verb: 'namespaces.remove', with: name, why: 'nobody asks for it' })),
+      firewall.closing,
+    ],
+    machine: [firewall.opening, ...coming(true)],
+    attach: [
+      picture.namespaces
+        .filter((name) => !namespaces.has(name))
+        .map((name): Step => ({ verb: 'namespaces.create', with: name, why: 'a container lives in it' })),
+      ...coming(false),
+    ],
+  };
+}
+
+const addStep = (entry: RoutingEntry): Step => ({ verb: 'routing.add', with: entry, why: 'asked for' });
+
+interface LinkDifference {
+  readonly made: readonly PictureLink[];
+  readonly changed: readonly { readonly link: PictureLink; readonly set: LinkSettings }[];
+  readonly removed: readonly (LinkName & { readonly why: string })[];
+  /** There already, and staying. */
+  readonly staying: ReadonlySet<string>;
+}
+
+const keyOf = ({ namespace, name }: LinkName): string => `${namespace}\n${name}`;
+
+function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved): LinkDifference {
+  const is = new Map(observed.links.map((link) => [keyOf(link), link]));
+  const wanted = new Map(links.map((link) => [keyOf(link), link]));
+  const ownNamespaces = new Set(observed.namespaces);
+  const kept = new Set(namespaces);
+  const foreign = (link: LinkState): boolean =>
+    link.type === 'loopback' || (link.namespace === '' || !ownNamespaces.has(link.namespace) ? !isOurs(link) : false);
+
+  // A pair of which one end is missing or wrong is made anew, whole.
+  const broken = new Set<string>();
+  for (const link of links) {
+    const { kind } = link;
+    if (kind === undefined) continue;
+    const ends = kind.type === 'veth' ? [keyOf(link), keyOf(kind.peer)] : [keyOf(link)];
+    const isWhole = ends.every((end) => is.has(end)) && isOfKind(is.get(keyOf(link))!, link);
+    if (!isWhole) for (const end of ends) broken.add(end);
+  }
+
+  const removed = observed.links
+    .filter((link) => !foreign(link))
+    // A namespace that goes takes its links with it, and their other ends.
+    .filter((link) => !(ownNamespaces.has(link.namespace) && !kept.has(link.namespace)))
+    .flatMap((link) => {
+      const want = wanted.get(keyOf(link));
+      if (want === undefined) return [{ namespace: link.namespace, name: link.name, why: 'nobody asks for it' }];
+      return broken.has(keyOf(link))
+        ? [{ namespace: link.namespace, name: link.name, why: 'not as it should be' }]
+        : [];
+    });
+
+  const staying = new Set([...is.keys()].filter((key) => wanted.has(key) && !broken.has(key)));
+  return {
+    made: links.filter((link) => link.kind !== undefined && broken.has(keyOf(link))),
+    changed: links.flatMap((link) => {
+      const now = staying.has(keyOf(link)) ? is.get(keyOf(link)) : undefined;
+      // The host's own link that is not there is told where the uplink is looked for.
+      if (now === undefined && link.kind === undefined && link.namespace === '') return [];
+      const set = now === undefined ? link.settings : differing(link.settings, now);
+      return Object.keys(set).length === 0 ? [] : [{ link, set }];
+    }),
+    removed,
+    staying,
+  };
+}
+
+function isOfKind(link: LinkState, { kind }: PictureLink): boolean {
+  if (kind === undefined || link.type !== kind.type) return false;
+  return kind.type !== 'vxlan' || (link.vni === kind.vni && link.local === kind.local && link.udpPort === kind.udpPort);
+}
+
+const differing = (wanted: LinkSettings, is: LinkState): LinkSettings =>
+  Object.fromEntries(
+    Object.entries(wanted).filter(([setting, value]) => !samePlainData(is[setting as keyof LinkSettings], value)),
+  );
+
+/** A new link is made with its MAC and MTU at once: packets never leave with others. */
+function specOf({ namespace, name, kind, settings }: PictureLink): LinkSpec {
+  if (name.length > LINK_NAME_LENGTH_MAX) throw new RangeError(`${name} is longer than a link's name may be`);
+  const { alias = '', mac, mtu } = settings;
+  return { namespace, name, kind: kind!, alias, ...(mac !== undefined && { mac }), ...(mtu !== undefined && { mtu }) };
+}
+
+function compareEntries(
+  { entries, links, namespaces }: Picture,
+  observed: NetworkObserved,
+  { staying }: LinkDifference,
+): { readonly added: readonly RoutingEntry[]; readonly removed: readonly RoutingEntry[] } {
+  const wanted = new Map(entries.map((entry) => [entryKey(entry), entry]));
+  const kept = new Set(namespaces);
+  const ownNamespaces = new Set(observed.namespaces);
+  const ownLinks = new Set(links.filter(({ kind, namespace }) => kind !== undefined || namespace !== '').map(keyOf));
+  const remains = (entry: RoutingEntry): boolean =>
+    entry.kind === 'rule'
+      ? kept.has(entry.namespace) || !ownNamespaces.has(entry.namespace)
+      : staying.has(keyOf({ namespace: entry.namespace, name: entry.link }));
+  const is = new Set(observed.entries.filter(remains).map(entryKey));
+  /** What stands on a link that is not ours is ours only where nobody else makes such: a proxy entry on the uplink. */
+  const isOfOurs = (entry: RoutingEntry): boolean =>
+    entry.kind === 'proxy' ||
+    (entry.kind === 'rule'
+      ? ownNamespaces.has(entry.namespace)
+      : ownLinks.has(keyOf({ namespace: entry.namespace, name: entry.link })));
+  return {
+    added: [...wanted.values()].filter((entry) => !is.has(entryKey(entry))),
+    removed: observed.entries.filter(
+      (entry) => isOfOurs(entry) && !wanted.has(entryKey(entry)) && (entry.kind === 'proxy' || remains(entry)),
+    ),
+  };
+}
+
+function compareFirewall(
+  { frame, elements }: Picture,
+  { firewall }: NetworkObserved,
+): { readonly opening: readonly Step[]; readonly closing: readonly Step[] } {
+  if (frame === null)
+    return {
+      opening: [],
+      closing:
+        firewall.frame === null
+          ? []
+          : [{ verb: 'firewall.apply', with: { frame: null, add: [], remove: [] }, why: 'no network is left' }],
+    };
+  const lines = frameLines(frame);
+  if (firewall.frame === null || !samePlainData(firewall.frame, lines))
+    return {
+      opening: [
+        {
+          verb: 'firewall.apply',
+          with: { frame, add: elements, remove: [] },
+          why:
+            firewall.frame === null ? 'what passes between networks, and what does not' : 'somebody changed the filter',
+        },
+      ],
+      closing: [],
+    };
+  const is = new Set(firewall.elements.map(elementKey));
+  const wanted = new Map(elements.map((each) => [elementKey(each), each]));
+  const add = [...wanted].flatMap(([key, each]) => (is.has(key) ? [] : [each]));
+  const remove = firewall.elements.filter((each) => !wanted.has(elementKey(each)));
+  return {
+    opening: add.length === 0 ? [] : [{ verb: 'firewall.apply', with: { add, remove: [] }, why: 'asked for' }],
+    closing:
+      remove.length === 0 ? [] : [{ verb: 'firewall.apply', with: { add: [], remove }, why: 'nobody asks for it' }],
+  };
+}
