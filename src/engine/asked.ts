@@ -26,15 +26,15 @@ const ENDED = 'ended/';
 export async function readAsked(store: Store, host: string): Promise<Asked> {
   const prefix = ownPrefix(host);
   const own = (await store.read(prefix)).map(({ key, value }) => ({ key: key.slice(prefix.length), value }));
-  const one = <T>(name: string): T | undefined => {
+  const one = (name: string): unknown => {
     const found = own.find(({ key }) => key === name);
-    return found === undefined ? undefined : (JSON.parse(found.value) as T);
+    return found === undefined ? undefined : JSON.parse(found.value);
   };
   const all = <T>(folder: string): T[] =>
     own.flatMap(({ key, value }) => (key.startsWith(folder) ? [JSON.parse(value) as T] : []));
   const ended = new Set(own.flatMap(({ key }) => (key.startsWith(ENDED) ? [key.slice(ENDED.length)] : [])));
-  const memory = one<MemoryDesired>(MEMORY) ?? null;
-  const network = one<NetworkDesired>(NETWORK);
+  const memory = (one(MEMORY) ?? null) as MemoryDesired | null;
+  const network = one(NETWORK) as NetworkDesired | undefined;
   if (memory === null && network === undefined) return { host, desired: null, ended };
   const endpoints = all<PlacedContainer>(ENDPOINT);
   return {

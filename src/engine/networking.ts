@@ -1,5 +1,5 @@
 import type { Host } from '../host/host.ts';
-import type { HostError } from '../host/errors.ts';
+import { HostError } from '../host/errors.ts';
 import { formatAddress, parsePrefix } from '../host/ipv4.ts';
 import { samePlainData } from '../host/same.ts';
 import type { Transaction } from '../host/store.ts';
@@ -7,11 +7,11 @@ import { checkNetworks } from '../network/check.ts';
 import { NetworkError } from '../network/desired.ts';
 import type { HostNetworks } from '../network/host-network.ts';
 import { type NetworkObserved, observeNetwork } from '../network/observe.ts';
-import { resolve } from '../network/resolve.ts';
+import { type PlacedContainer, resolve } from '../network/resolve.ts';
 import type { Lease, Shared } from '../network/shared.ts';
 import { type Asked, attachedOf } from './asked.ts';
 import type { AddressObservation, NoteObservation } from './observation.ts';
-import { networksOf, uplinkFor } from './planning.ts';
+import { foreignNamespaces, networksOf, presentOf, uplinkFor } from './planning.ts';
 import { type HostClaim, Sharing } from './sharing.ts';
 
 /** What networking has to tell; the engine adds when. */
@@ -25,10 +25,10 @@ export class Networking {
   readonly #host: Host;
   readonly #sharing: Sharing;
   readonly #tell: (told: Told) => void;
-  /** What the host was last brought to. */
-  #last: HostNetworks | undefined;
+  /** What the host was last brought to, and for whom. */
+  #last: { readonly networks: HostNetworks; readonly containers: readonly PlacedContainer[] } | undefined;
   /** Told once, until it is over or another. */
-  #trouble: string | undefined;
+  #trouble = '';
 
   constructor(host: Host, tell: (told: Told) => void) {
     this.#host = host;
@@ -45,7 +45,7 @@ export class Networking {
       await this.#host.store.commit(change);
       return;
     }
-    const observed = await observeNetwork(this.#host);
+    const observed = await observeNetwork(this.#host, foreignNamespaces(asked));
     checkDesired(asked, observed);
     this.#tellLeases(await this.#sharing.take(claimOf(asked, observed), change), true);
   }
@@ -58,18 +58,26 @@ export class Networking {
 
   /** What hosts share, after this host has everything it needs of it: what it lost while it was away is taken anew. */
   async keep(asked: Asked, observed: NetworkObserved): Promise<Shared> {
-    const shared = await this.#sharing.readOrLast((error) => this.#tellTrouble(error));
+    const shared = await this.#sharing.readOrLast((error) => this.#tellTrouble(error.message));
     if (asked.desired?.network === undefined) return shared;
-    try {
-      const leases = await this.#sharing.take(claimOf(asked, observed));
-      this.#tellLeases(leases, true);
-      this.#trouble = undefined;
-      return leases.length === 0 ? shared : await this.#sharing.read();
-    } catch (error) {
-      // Whoever has no address stays without; the others are served.
-      this.#tellTrouble(error);
-      return shared;
+    const whole = claimOf(asked, observed);
+    const refused: string[] = [];
+    const leases: Lease[] = [];
+    // Where not everybody can have what they ask for, those who can do: one who cannot stays without.
+    const claims = [whole, ...whole.containers.map((container) => ({ ...whole, containers: [container] }))];
+    for (const each of claims) {
+      try {
+        leases.push(...(await this.#sharing.take(each)));
+        if (each === whole) break;
+      } catch (error) {
+        if (!(error instanceof NetworkError || error instanceof HostError)) throw error;
+        refused.push(error.message);
+        if (error instanceof HostError) break;
+      }
     }
+    this.#tellLeases(leases, true);
+    this.#tellTrouble([...new Set(refused)].join('; '));
+    return leases.length === 0 ? shared : await this.#sharing.read();
   }
 
   /** When the host is as asked: what nobody asks for any more may be another's from now on. */
@@ -77,15 +85,15 @@ export class Networking {
     this.#tellLeases(await this.#sharing.giveBack(claimOf(asked, observed)), false);
     if (asked.desired === null) await this.#sharing.end();
     const networks = networksOf(asked, shared, observed);
-    this.#last = networks instanceof NetworkError ? undefined : networks;
+    this.#last = networks instanceof NetworkError ? undefined : { networks, containers: presentOf(asked, observed) };
   }
 
   /** Has what others changed made something to do here? */
   async isStale(asked: Asked): Promise<boolean> {
     if (this.#last === undefined) return true;
     const shared = await this.#sharing.read();
-    const { uplink } = this.#last;
-    return !samePlainData(resolve(asked.host, asked.desired?.network, attachedOf(asked), shared, uplink), this.#last);
+    const { networks, containers } = this.#last;
+    return !samePlainData(resolve(asked.host, asked.desired?.network, containers, shared, networks.uplink), networks);
   }
 
   /** Says that this host lives. True: it was taken for dead, and must look what is still its own. */
@@ -103,10 +111,8 @@ export class Networking {
       this.#tell({ kind: 'address', container, network, address, mac, taken });
   }
 
-  #tellTrouble(error: unknown): void {
-    const message = (error as HostError | NetworkError).message;
-    if (!(error instanceof Error) || error.name === 'EngineCrash') throw error;
-    if (this.#trouble !== message) this.#tell({ kind: 'note', about: 'trouble', message });
+  #tellTrouble(message: string): void {
+    if (message !== '' && this.#trouble !== message) this.#tell({ kind: 'note', about: 'trouble', message });
     this.#trouble = message;
   }
 }
@@ -131,6 +137,13 @@ function checkDesired(asked: Asked, observed: NetworkObserved): void {
       ? undefined
       : `${formatAddress(parsePrefix(`${uplink.address}/${uplink.bits}`).first)}/${uplink.bits}`;
   checkNetworks(network, attachedOf(asked), underlay, uplink?.mtu);
+  const present = new Set(presentOf(asked, observed));
+  const absent = asked.desired?.endpoints?.find((each) => !present.has(each));
+  if (absent !== undefined)
+    throw new NetworkError(
+      absent.name,
+      `its network namespace ${absent.namespace} is not there: attach it while it runs`,
+    );
 }
 
 function claimOf(asked: Asked, observed: NetworkObserved): HostClaim {

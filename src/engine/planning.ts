@@ -10,7 +10,7 @@ import { type HostNetworks, pictureOf } from '../network/host-network.ts';
 import { type NetworkObserved, observeNetwork, uplinkOf } from '../network/observe.ts';
 import type { Uplink } from '../network/picture.ts';
 import { planNetwork } from '../network/plan.ts';
-import { resolve } from '../network/resolve.ts';
+import { type PlacedContainer, resolve } from '../network/resolve.ts';
 import type { Shared } from '../network/shared.ts';
 import { type Asked, attachedOf, wantedOf } from './asked.ts';
 import { planContainers } from './containers.ts';
@@ -34,8 +34,8 @@ export const observe = async (host: Host, asked?: Asked): Promise<Observed> => (
   containers: await host.containers.list(),
 });
 
-/** Made by somebody else. */
-const foreignNamespaces = (asked: Asked | undefined): string[] =>
+/** Namespaces that somebody else made. */
+export const foreignNamespaces = (asked: Asked | undefined): string[] =>
   (asked?.desired?.endpoints ?? []).flatMap(({ namespace }) => namespace ?? []);
 
 /**
@@ -69,7 +69,14 @@ function planNetworkOf(asked: Asked, shared: Shared, observed: NetworkObserved):
 export function networksOf(asked: Asked, shared: Shared, observed: NetworkObserved): HostNetworks | NetworkError {
   const { host, desired } = asked;
   const uplink = uplinkFor(asked, observed);
-  return uplink instanceof NetworkError ? uplink : resolve(host, desired?.network, attachedOf(asked), shared, uplink);
+  if (uplink instanceof NetworkError) return uplink;
+  return resolve(host, desired?.network, presentOf(asked, observed), shared, uplink);
+}
+
+/** Whoever is to be attached and has not gone with a namespace that somebody else made. Every namespace has a loopback. */
+export function presentOf(asked: Asked, { links }: NetworkObserved): readonly PlacedContainer[] {
+  const present = new Set(links.flatMap(({ type, namespace }) => (type === 'loopback' ? [namespace] : [])));
+  return attachedOf(asked).filter(({ namespace }) => namespace === undefined || present.has(namespace));
 }
 
 /** The uplink of what is asked; null where nothing tells or nothing is asked, an error where the named one is not there. */

@@ -24,7 +24,7 @@ export function planNetwork(picture: Picture, observed: NetworkObserved): Phased
   const namespaces = new Set(observed.namespaces);
   const kept = new Set(picture.namespaces);
   const coming = (inHost: boolean): Step[][] => {
-    const here = <T extends { readonly namespace: string }>(each: T): boolean => (each.namespace === '') === inHost;
+    const here = (each: { readonly namespace: string }): boolean => (each.namespace === '') === inHost;
     const isShared = (link: PictureLink): boolean => link.kind?.type === 'bridge' || link.kind?.type === 'vxlan';
     return [
       links.made
