@@ -2,6 +2,7 @@ import type { Applied } from '../../src/host/batch.ts';
 import type { CgroupReader, Cgroups } from '../../src/host/cgroups.ts';
 import { HostError } from '../../src/host/errors.ts';
 import type { Host } from '../../src/host/host.ts';
+import type { Answering } from '../../src/host/probes.ts';
 import { targetOf, type Step, type Verb, type Verbs } from '../../src/host/steps.ts';
 import type { CrashPoints } from './crash-points.ts';
 import type { EventQueue } from './events.ts';
@@ -29,6 +30,7 @@ export interface EngineParts extends ChainParts {
  */
 export function throughChain(host: Host, parts: EngineParts): Host {
   const { clock, machine, cgroups, containers, supervision, store } = host;
+  const { namespaces, links, routing, firewall, probes } = host;
   const { events, faults, life, crashPoints, afterStep } = parts;
 
   /** A call that takes effect whole or not at all; one that changes nothing is crashed before it, never after. */
@@ -113,9 +115,63 @@ export function throughChain(host: Host, parts: EngineParts): Host {
       list: () => whole('supervision.list', host.name, () => supervision.list()),
       take: () => sync('supervision.take', () => supervision.take()),
     },
+    namespaces: {
+      create: (names) => batch('namespaces.create', names, (some) => namespaces.create(some)),
+      remove: (names) => batch('namespaces.remove', names, (some) => namespaces.remove(some)),
+      list: () => whole('namespaces.list', host.name, () => namespaces.list()),
+    },
+    links: {
+      create: (specs) => batch('links.create', specs, (some) => links.create(some)),
+      set: (changes) => batch('links.set', changes, (some) => links.set(some)),
+      remove: (names) => batch('links.remove', names, (some) => links.remove(some)),
+      list: (names) => whole('links.list', host.name, () => links.list(names)),
+    },
+    routing: {
+      add: (entries) => batch('routing.add', entries, (some) => routing.add(some)),
+      remove: (entries) => batch('routing.remove', entries, (some) => routing.remove(some)),
+      list: (names) => whole('routing.list', host.name, () => routing.list(names)),
+    },
+    firewall: {
+      apply: (changes) => batch('firewall.apply', changes, (some) => firewall.apply(some)),
+      read: () => whole('firewall.read', host.name, () => firewall.read()),
+    },
+    probes: {
+      answer: async (places) =>
+        answeringUntil(life, await whole('probes.answer', host.name, () => probes.answer(places))),
+      send: (sent) => whole('probes.send', host.name, () => probes.send(sent)),
+    },
     store: {
       read: (prefix) => whole('store.read', prefix, () => store.read(prefix)),
       commit: (transaction) => whole('store.commit', 'the store', () => store.commit(transaction), 1),
+      // A late watch is one that tells late, each time.
+      watch: async (prefix, notify, signal) =>
+        await sync('store.watch', async (strike) => {
+          failIf(strike, 'store.watch', prefix);
+          const tell = (): void => void (life.isOver || signal.aborted || notify());
+          const lateMs = strike?.delayMs ?? 0;
+          const notice = lateMs === 0 ? tell : (): void => void events.at(events.nowMs + lateMs, tell, true);
+          await life.outlive(store.watch(prefix, notice, signal));
+        }),
+      openSession: (ttlMs) => whole('store.openSession', 'the store', () => store.openSession(ttlMs), 1),
+      renewSession: (session) => whole('store.renewSession', session, () => store.renewSession(session), 1),
+      endSession: (session) => whole('store.endSession', session, () => store.endSession(session), 1),
+    },
+  };
+}
+
+/** Sockets are closed when the process ends that has them. */
+function answeringUntil(life: Life, answering: Answering): Answering {
+  const { promise: closed, resolve } = Promise.withResolvers<void>();
+  life.outlive(closed).catch(() => answering.close());
+  return {
+    async arrivals() {
+      life.check();
+      return await answering.arrivals();
+    },
+    async close() {
+      life.check();
+      await answering.close();
+      resolve();
     },
   };
 }

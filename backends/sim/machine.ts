@@ -1,5 +1,13 @@
 import type { Machine, MachineFacts } from '../../src/host/machine.ts';
+import type { Ipv4Prefix } from '../../src/host/ipv4.ts';
 import type { Bytes } from '../../src/host/units.ts';
+
+/** A machine's link to the fabric. */
+export interface SimulatedUplink {
+  readonly link?: string;
+  readonly prefix: Ipv4Prefix;
+  readonly mtu?: number;
+}
 
 /** A machine to simulate. */
 export interface SimulatedMachine {
@@ -8,6 +16,15 @@ export interface SimulatedMachine {
   readonly cpus: number;
   readonly cgroupVersion: 1 | 2;
   readonly kernel?: string;
+  /**
+   * Its link to the fabric that joins all hosts: `eth0`, MTU 1500 and 192.168.77.11/24, .12/24 and so on in their order
+   * unless set. Null: it is not plugged in yet.
+   */
+  readonly uplink?: SimulatedUplink | null;
+  /** Another firewall on the host, as Docker is: its FORWARD policy; accept unless set. */
+  readonly foreignForward?: 'accept' | 'drop';
+  /** `net.bridge.bridge-nf-call-iptables`: do bridged frames pass FORWARD too? False unless set. */
+  readonly bridgeNfCallIptables?: boolean;
 }
 
 /** What the simulated machine says of itself. */

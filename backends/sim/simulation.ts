@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers';
 import type { Cgroups } from '../../src/host/cgroups.ts';
 import type { Host } from '../../src/host/host.ts';
 import type { Verb } from '../../src/host/steps.ts';
+import type { Store } from '../../src/host/store.ts';
 import type { SupervisorFactory } from '../../src/host/supervision.ts';
 import { createCgroups } from './cgroups.ts';
 import { supervisorAccess, throughChain } from './chain.ts';
@@ -11,8 +12,16 @@ import { CrashPoints } from './crash-points.ts';
 import { EventQueue } from './events.ts';
 import { type Fault, Faults } from './faults.ts';
 import { Life } from './life.ts';
-import { createMachine, type SimulatedMachine } from './machine.ts';
+import { createFirewall } from './firewall.ts';
+import { createLinks } from './links.ts';
+import { createMachine, type SimulatedMachine, type SimulatedUplink } from './machine.ts';
 import { Memory } from './memory.ts';
+import { createNamespaces } from './namespaces.ts';
+import { type HostNetwork, Network, type Uplink } from './network.ts';
+import { createProbes } from './probes.ts';
+import { type End, reachability } from './reachability.ts';
+import { createRouting } from './routing.ts';
+import { formatAddress, parseAddress } from '../../src/host/ipv4.ts';
 import { createRandom, type Random } from '../../src/host/random.ts';
 import { createStore } from './store.ts';
 import { createSupervision } from './supervision.ts';
@@ -40,6 +49,10 @@ export interface Simulation {
   nowMs(): number;
   /** Living processes in this cgroup itself, as the model has them; those on their way out count. */
   processes(name: string, cgroup: string): number;
+  /** Plugs a machine into the fabric that was declared without an uplink. @throws RangeError */
+  plug(name: string, uplink: SimulatedUplink): void;
+  /** Who answers whom, over all hosts: see reachability.ts. @throws RangeError */
+  reachability(ends: readonly End[], payloadBytes?: number): Int32Array;
   /** Lets time pass until the work has settled. @throws Deadlock where it waits for something that will never come. */
   run<T>(work: () => Promise<T>): Promise<T>;
   /** A generator for something besides the hosts, by its label. */
@@ -58,8 +71,13 @@ export function createSimulation(options: SimulationOptions): Simulation {
   const events = new EventQueue();
   const random = createRandom(options.seed);
   const crashPoints = new CrashPoints(options.crashPoint);
+  const store = createStore(events);
+  const network = new Network(random.fork('network'));
   const machines = new Map(
-    options.hosts.map((machine) => [machine.name, createMachineParts(machine, options, events, random, crashPoints)]),
+    options.hosts.map((machine, index) => [
+      machine.name,
+      createMachineParts(machine, joinFabric(network, machine, index), options, events, random, crashPoints, store),
+    ]),
   );
   for (const { host } of options.faults ?? [])
     if (host !== undefined && !machines.has(host))
@@ -78,6 +96,12 @@ export function createSimulation(options: SimulationOptions): Simulation {
     crash: (name) => find(name).crash(),
     nowMs: () => events.nowMs,
     processes: (name, cgroup) => find(name).processes(cgroup),
+    plug(name, uplink) {
+      const host = find(name) && network.hosts.get(name)!;
+      if (host.uplink !== null) throw new RangeError(`host "${name}" is plugged in already`);
+      network.plug(host, withDefaults(uplink));
+    },
+    reachability: (ends, payloadBytes) => reachability(network, ends, payloadBytes),
     async run(work) {
       if (running) throw new Error('the simulation runs already: one work at a time, which may do several things');
       running = true;
@@ -99,12 +123,27 @@ interface MachineParts {
   processes(cgroup: string): number;
 }
 
+/** Hosts without an address of their own choice are .11, .12 and so on, in order. */
+function joinFabric(network: Network, machine: SimulatedMachine, index: number): HostNetwork {
+  const { name, foreignForward = 'accept', bridgeNfCallIptables = false } = machine;
+  const { uplink = { prefix: `${formatAddress(FIRST_UPLINK + index)}/24` } } = machine;
+  const host = network.addHost(name, { foreignForward, bridgeNfCallIptables });
+  if (uplink !== null) network.plug(host, withDefaults(uplink));
+  return host;
+}
+
+const withDefaults = ({ link = 'eth0', prefix, mtu = 1500 }: SimulatedUplink): Uplink => ({ link, prefix, mtu });
+
+const FIRST_UPLINK = parseAddress('192.168.77.11');
+
 function createMachineParts(
   machine: SimulatedMachine,
+  network: HostNetwork,
   { faults: declared = [], supervisor, afterStep }: SimulationOptions,
   events: EventQueue,
   random: Random,
   crashPoints: CrashPoints,
+  store: Store,
 ): MachineParts {
   const { name } = machine;
   const faults = new Faults(
@@ -132,7 +171,12 @@ function createMachineParts(
         },
       }),
     }),
-    store: createStore(),
+    namespaces: createNamespaces(network),
+    links: createLinks(network),
+    routing: createRouting(network),
+    firewall: createFirewall(network),
+    probes: createProbes(network),
+    store,
   };
   let life = new Life();
   return {

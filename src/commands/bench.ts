@@ -11,6 +11,7 @@ import type { BenchResult } from '../../bench/result.ts';
 import { ENTRIES } from './backend/linux.ts';
 import { readCommit } from './commit.ts';
 import { EXIT, UsageError } from './errors.ts';
+import { noStore } from './no-store.ts';
 
 type Progress = (what: string) => void;
 
@@ -27,16 +28,10 @@ const BENCHES: Readonly<Record<string, (runs: number, onProgress: Progress) => P
       runs,
       onProgress,
       root: runMark('bench'),
-      open: (root) => openLinuxHost({ name: 'bench', root, entries: ENTRIES, store: NO_STORE }),
+      open: (root) => openLinuxHost({ name: 'bench', root, entries: ENTRIES, store: noStore }),
     });
   },
   replay: (runs, onProgress) => replayBench({ runs, onProgress, tracesFolder: process.env['PLIMSOLL_TRACES'] }),
-};
-
-/** A bench asks nothing that would have to be remembered. */
-const NO_STORE = {
-  read: () => Promise.resolve([]),
-  commit: () => Promise.reject(new Error('a bench has no store')),
 };
 
 const Earlier = z.object({ results: z.array(z.object({ id: z.string(), value: z.number() })) });

@@ -1,11 +1,13 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { execa } from 'execa';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { createStore } from '../../backends/sim/store.ts';
+import { createSimulation } from '../../backends/sim/simulation.ts';
 import { openSqliteStore } from '../../backends/store/sqlite.ts';
-import { storeContract } from './store.ts';
+import { bytes, GIB } from '../../src/host/units.ts';
+import { STORE_CASES } from './store-cases.ts';
 
 let folder: string;
 let file: string;
@@ -15,17 +17,29 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(folder, { recursive: true }));
 
-describe('the simulated store', () => {
-  test.for(storeContract.map((one) => [one.name, one] as const))('%s', async ([, one]) => await one.run(createStore()));
+describe('the simulated store, through the chains of two hosts', () => {
+  test.for(STORE_CASES)('%s: %s', async ([, , one]) => {
+    const machine = { ramBytes: bytes(GIB), cpus: 1, cgroupVersion: 2 } as const;
+    const simulation = createSimulation({
+      seed: 1,
+      hosts: ['one', 'two'].map((name) => ({ ...machine, name })),
+      supervisor: () => {
+        throw new Error('nothing is supervised');
+      },
+    });
+    const [{ store, clock }, { store: another }] = [simulation.connect('one'), simulation.connect('two')];
+    await simulation.run(() => one.run({ store, another, ttlMs: 1000, sleep: (delayMs) => clock.sleep(delayMs) }));
+  });
 });
 
 describe('the store in a file', () => {
-  test.for(storeContract.map((one) => [one.name, one] as const))('%s', async ([, one]) => {
-    const store = openSqliteStore(file);
+  test.for(STORE_CASES)('%s: %s', async ([, , one]) => {
+    const [store, another] = [openSqliteStore(file), openSqliteStore(file)];
     try {
-      await one.run(store);
+      await one.run({ store, another, ttlMs: 400, sleep });
     } finally {
       store.close();
+      another.close();
     }
   });
 

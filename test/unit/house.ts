@@ -136,7 +136,7 @@ const RULES: readonly Rule[] = [
   ...['sim', 'linux', 'store'].map((each) => ({
     folder: `backends/${each}/`,
     may: ['src/host/'],
-    packages: ['execa', 'systeminformation', 'koffi', 'zod'],
+    packages: ['execa', 'systeminformation', 'koffi', 'zod', ...(each === 'store' ? ['etcd3'] : [])],
     pure: false,
   })),
 ];

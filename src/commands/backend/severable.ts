@@ -33,6 +33,11 @@ export function severable(host: Host): SeverableHost {
       cgroups: guard(host.cgroups),
       containers: guard(host.containers),
       supervision: guard(host.supervision),
+      namespaces: guard(host.namespaces),
+      links: guard(host.links),
+      routing: guard(host.routing),
+      firewall: guard(host.firewall),
+      probes: guard(host.probes),
       store: guard(host.store),
     },
     sever: () => {

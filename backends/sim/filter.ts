@@ -1,0 +1,168 @@
+import {
+  frameLines,
+  ruleText,
+  type FirewallChain,
+  type FirewallFamily,
+  type FirewallFrame,
+  type FirewallMatch,
+  type FirewallRule,
+} from '../../src/host/firewall.ts';
+import { AddressError } from '../../src/host/ipv4.ts';
+import { dependencyOf, isBitField, parseValue, valueOf } from './fields.ts';
+import { checkFrame, Misfit, ruleLine } from './filter-check.ts';
+import type { HostNetwork, Network } from './network.ts';
+import type { Packet } from './packet.ts';
+import { fieldNumbers, NamedSet } from './sets.ts';
+
+/** A condition made ready to be tried. */
+interface Condition {
+  /** The packet's ether type must be this; 0: any. */
+  readonly etherType: number;
+  readonly fields: readonly number[];
+  readonly not: boolean;
+  readonly set: NamedSet | null;
+  readonly value: number;
+  readonly mask: number;
+  /** Any bit of it, not all of it. */
+  readonly bits: boolean;
+}
+
+export interface Rule {
+  readonly conditions: readonly Condition[];
+  readonly verdict: FirewallRule['verdict'];
+  /** Of dnat. */
+  readonly map: NamedSet | null;
+  readonly by: readonly number[];
+  readonly text: string;
+}
+
+export interface Chain {
+  readonly spec: FirewallChain;
+  readonly rules: readonly Rule[];
+}
+
+export const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;
+export type Hook = (typeof HOOKS)[number];
+
+/** Where translation sits among the filter chains of a hook (NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC: uapi/linux/netfilter_ipv4.h). */
+export const NAT_PRIORITY: Readonly<Record<Hook, number>> = {
+  prerouting: -100,
+  input: 100,
+  forward: 0,
+  output: -100,
+  postrouting: 100,
+};
+
+/** The chains at one hook, in the order in which a packet meets them. */
+export interface Hooked {
+  readonly before: readonly Chain[];
+  readonly nat: readonly Chain[];
+  readonly after: readonly Chain[];
+}
+
+/** A frame that is laid: its lines, sets and chains. */
+export interface HostFilter {
+  readonly lines: readonly string[];
+  readonly sets: ReadonlyMap<string, NamedSet>;
+  readonly inet: Readonly<Record<Hook, Hooked>>;
+  readonly bridge: Readonly<Record<Hook, Hooked>>;
+  /** Some rule asks what flow a packet is of, or translates: else nothing need be tracked. */
+  readonly tracks: boolean;
+}
+
+/** Makes a frame ready, its sets empty. @throws Misfit */
+export function layFrame(network: Network, frame: FirewallFrame): HostFilter {
+  checkFrame(frame);
+  const sets = new Map(frame.sets.map((set) => [setName(set.family, set.name), new NamedSet(network, set)]));
+  const chains = frame.chains.map((spec) => ({
+    spec,
+    rules: spec.rules.map((rule) => compileRule(network, spec, rule, sets)),
+  }));
+  return {
+    lines: frameLines(frame),
+    sets,
+    inet: hooksOf(chains, 'inet'),
+    bridge: hooksOf(chains, 'bridge'),
+    tracks: frame.chains.some(
+      ({ type, rules }) =>
+        type === 'nat' || rules.some(({ when }) => when.some(({ fields }) => fields.some(isBitField))),
+    ),
+  };
+}
+
+const hooksOf = (chains: readonly Chain[], family: FirewallFamily): Record<Hook, Hooked> =>
+  Object.fromEntries(
+    HOOKS.map((hook) => {
+      const here = chains
+        .filter(({ spec }) => spec.family === family && spec.hook === hook)
+        .sort((a, b) => a.spec.priority - b.spec.priority);
+      const filters = here.filter(({ spec }) => spec.type === 'filter');
+      return [
+        hook,
+        {
+          before: filters.filter(({ spec }) => spec.priority < NAT_PRIORITY[hook]),
+          nat: here.filter(({ spec }) => spec.type === 'nat'),
+          after: filters.filter(({ spec }) => spec.priority >= NAT_PRIORITY[hook]),
+        },
+      ];
+    }),
+  ) as unknown as Record<Hook, Hooked>;
+
+/** The name of a set among all: families have sets of their own. */
+export const setName = (family: FirewallFamily, name: string): string => `${family} ${name}`;
+
+function compileRule(
+  network: Network,
+  chain: FirewallChain,
+  rule: FirewallRule,
+  sets: ReadonlyMap<string, NamedSet>,
+): Rule {
+  const dnat = typeof rule.verdict === 'string' ? null : rule.verdict.dnat;
+  try {
+    return {
+      conditions: rule.when.map((match) => compileMatch(network, chain.family, match, sets)),
+      verdict: rule.verdict,
+      map: dnat && sets.get(setName(chain.family, dnat.map))!,
+      by: dnat ? fieldNumbers(dnat.by) : [],
+      text: ruleText(rule),
+    };
+  } catch (error) {
+    if (error instanceof AddressError) throw new Misfit(ruleLine(chain, rule), error.message);
+    throw error;
+  }
+}
+
+/** @throws AddressError where its value is none of its field */
+function compileMatch(
+  network: Network,
+  family: FirewallFamily,
+  { fields, not, is }: FirewallMatch,
+  sets: ReadonlyMap<string, NamedSet>,
+): Condition {
+  const field = fields[0]!;
+  return {
+    etherType: fields.map(dependencyOf).find((type) => type !== 0) ?? 0,
+    fields: fieldNumbers(fields),
+    not: not === true,
+    set: 'set' in is ? sets.get(setName(family, is.set))! : null,
+    ...('value' in is ? parseValue(network, field, is.value) : { value: 0, mask: -1 }),
+    bits: isBitField(field),
+  };
+}
+
+function meets(condition: Condition, packet: Packet, host: HostNetwork): boolean {
+  if (condition.etherType !== 0 && condition.etherType !== packet.etherType) return false;
+  if (condition.set !== null) return (condition.set.find(condition.fields, packet, host) === null) === condition.not;
+  const value = valueOf(condition.fields[0]!, packet, host);
+  if (condition.bits) return ((value & condition.value) === 0) === condition.not;
+  return ((value & condition.mask) === condition.value) !== condition.not;
+}
+
+/** The first rule of a chain that the packet meets all conditions of, and that says what becomes of it; null: none. */
+export function firstRule({ rules }: Chain, packet: Packet, host: HostNetwork): Rule | null {
+  next: for (const rule of rules) {
+    for (const condition of rule.conditions) if (!meets(condition, packet, host)) continue next;
+    if (rule.map === null || rule.map.find(rule.by, packet, host) !== null) return rule;
+  }
+  return null;
+}

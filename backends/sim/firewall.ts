@@ -1,0 +1,58 @@
+import { HostError, type Errno } from '../../src/host/errors.ts';
+import {
+  elementKey,
+  type Firewall,
+  type FirewallChange,
+  type FirewallElement,
+  type FirewallFrame,
+} from '../../src/host/firewall.ts';
+import { AddressError } from '../../src/host/ipv4.ts';
+import { inOrder } from './batch.ts';
+import { layFrame, setName, type HostFilter } from './filter.ts';
+import { Misfit } from './filter-check.ts';
+import type { HostNetwork } from './network.ts';
+import { elementsOf, type NamedSet } from './sets.ts';
+
+/** The packet filter of a simulated host. */
+export const createFirewall = (host: HostNetwork): Firewall => ({
+  apply: (changes) => inOrder(changes, (change) => apply(host, change)),
+  read: async () => ({
+    frame: host.filter?.lines ?? null,
+    elements: host.filter === null ? [] : elementsOf(host.filter.sets.values()),
+  }),
+});
+
+/** All of a change is tried on the side, or checked, before any of it is made. */
+function apply(host: HostNetwork, { frame, add, remove }: FirewallChange): void {
+  const filter = frame === undefined ? host.filter : frame === null ? null : laid(host, frame);
+  for (const element of remove) checked(element, filter, (set) => set.check(element, 'remove'));
+  for (const element of add) checked(element, filter, (set) => set.check(element, 'add'));
+  for (const { family, set, key } of remove) filter!.sets.get(setName(family, set))!.remove(key);
+  for (const element of add) filter!.sets.get(setName(element.family, element.set))!.add(element);
+  host.filter = filter;
+  host.network.changed();
+}
+
+const refusal = (code: Errno, target: string, detail: string): HostError =>
+  new HostError(code, 'firewall.apply', target, { detail });
+
+function laid({ network }: HostNetwork, frame: FirewallFrame): HostFilter {
+  try {
+    return layFrame(network, frame);
+  } catch (error) {
+    if (error instanceof Misfit) throw refusal(error.code, error.line, error.message);
+    throw error;
+  }
+}
+
+function checked(element: FirewallElement, filter: HostFilter | null, check: (set: NamedSet) => void): void {
+  const set = filter?.sets.get(setName(element.family, element.set));
+  if (set === undefined)
+    throw refusal('ENOENT', elementKey(element), `there is no ${element.family} set or map "${element.set}"`);
+  try {
+    check(set);
+  } catch (error) {
+    if (error instanceof AddressError) throw refusal('EINVAL', elementKey(element), error.message);
+    throw error;
+  }
+}

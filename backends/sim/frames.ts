@@ -1,0 +1,249 @@
+import { passBridge, passForeign, passInet } from './hooks.ts';
+import type { Journey } from './journey.ts';
+import { addressText, BROADCAST, ZERO_MAC, type Link } from './network.ts';
+import { ETHER_ARP, ETHER_IP, UDP, VXLAN_BYTES, type Packet } from './packet.ts';
+
+/** What a veth's other end takes over its MTU: room for one VLAN tag (is_skb_forwardable, net/core/dev.c; measured). */
+const VLAN_TAG_BYTES = 4;
+
+/** Sends a frame out by a link. */
+export function transmit(journey: Journey, link: Link, packet: Packet): void {
+  if (!link.up) return drop(journey, () => `${link.label} is down`);
+  if (!journey.enter()) return;
+  packet.framed = true;
+  goOut(journey, link, packet);
+  journey.leave();
+}
+
+function goOut(journey: Journey, link: Link, packet: Packet): void {
+  switch (link.type) {
+    case 'veth':
+      return toOtherEnd(journey, link.peer!, packet);
+    case 'bridge':
+      // Its own stack sends: the bridge finds the port.
+      return spread(journey, link, null, packet);
+    case 'vxlan':
+      return encapsulate(journey, link, packet);
+    case 'macvlan':
+      return fromMacvlan(journey, link, packet);
+    case 'loopback':
+      return receive(journey, link, packet);
+    case 'other':
+      return overFabric(journey, link, packet);
+  }
+}
+
+/** A frame has come in by a link. */
+export function receive(journey: Journey, link: Link, packet: Packet): void {
+  if (!link.up) return drop(journey, () => `${link.label} is down`);
+  packet.framed = true;
+  if (link.master !== null) return throughBridge(journey, link.master, link, packet);
+  if (link.children.length > 0 && toMacvlans(journey, link, null, packet)) return;
+  // Frames to other MACs are seen and left (PACKET_OTHERHOST).
+  if (packet.destMac === BROADCAST || packet.destMac === link.mac) journey.stack.input(journey, link, packet);
+}
+
+function drop(journey: Journey, why: () => string): void {
+  if (journey.telling) journey.why = why();
+}
+
+const vanishes = (packet: Packet, at: Link): string =>
+  `too large for ${at.label} (${packet.bytes} > ${at.mtu}): it vanishes`;
+
+/** Whatever a link hangs on, a new namespace or a tunnel's end: what was known of the packet's flow is forgotten (skb_scrub_packet). */
+function scrub(packet: Packet): void {
+  packet.flow = null;
+  packet.prerouted = false;
+}
+
+function toOtherEnd(journey: Journey, peer: Link, packet: Packet): void {
+  if (!peer.up) return drop(journey, () => `${peer.label} is down`);
+  if (packet.bytes > peer.mtu + VLAN_TAG_BYTES) return drop(journey, () => vanishes(packet, peer));
+  scrub(packet);
+  receive(journey, peer, packet);
+}
+
+function overFabric(journey: Journey, link: Link, packet: Packet): void {
+  const { network } = journey;
+  const takers = network.fabricTakers(packet.destMac);
+  let isTaken = false;
+  const several = takers.length > 1 && packet.etherType === ETHER_IP;
+  for (const taker of takers) {
+    if (taker === link || (packet.destMac !== BROADCAST && !mayTake(taker, packet.destMac))) continue;
+    isTaken = true;
+    toOtherEnd(journey, taker, several ? journey.copy(packet) : packet);
+  }
+  if (!isTaken && packet.destMac !== BROADCAST)
+    drop(journey, () => `nobody on the fabric has the MAC ${network.macs.text(packet.destMac)}`);
+}
+
+/** Siblings and the wire hear a macvlan; its parent does not (drivers/net/macvlan.c, bridge mode). */
+function fromMacvlan(journey: Journey, link: Link, packet: Packet): void {
+  const parent = link.parent!;
+  if (toMacvlans(journey, parent, link, packet)) return;
+  transmit(journey, parent, packet);
+}
+
+/** Gives a frame to the macvlans that it is for. True: it was for one of them alone. */
+function toMacvlans(journey: Journey, parent: Link, from: Link | null, packet: Packet): boolean {
+  if (packet.destMac === BROADCAST) {
+    for (const child of parent.children) if (child !== from && child.up) receive(journey, child, journey.copy(packet));
+    return false;
+  }
+  const child = parent.children.find(({ mac }) => mac === packet.destMac);
+  if (child === undefined || child === from) return false;
+  scrub(packet);
+  if (child.up) receive(journey, child, packet);
+  else drop(journey, () => `${child.label} is down`);
+  return true;
+}
+
+/** A frame that came in by a port of a bridge (br_handle_frame). */
+function throughBridge(journey: Journey, bridge: Link, port: Link, packet: Packet): void {
+  const { host } = bridge.space;
+  if (!bridge.up) return drop(journey, () => `${bridge.label} is down`);
+  const isHosts = bridge.space === host.own;
+  if (isHosts) {
+    packet.iif = port.nameId;
+    packet.oif = 0;
+    if (!passBridge(journey, host, 'prerouting', packet)) return;
+    if (host.beside.bridgeNfCallIptables && packet.etherType === ETHER_IP) {
+      packet.iif = bridge.nameId;
+      const { destination } = packet;
+      if (!passInet(journey, host, 'prerouting', packet, null, 0)) return;
+      packet.prerouted = true;
+      // What was given another destination is handed up to be routed (br_nf_pre_routing_finish).
+      if (packet.destination !== destination) packet.destMac = bridge.mac;
+    }
+  }
+  if (packet.destMac === BROADCAST) {
+    spread(journey, bridge, port, packet);
+    passUp(journey, bridge, packet);
+  } else if (isBridges(bridge, packet.destMac)) passUp(journey, bridge, packet);
+  else {
+    if (bridge.children.some(({ mac }) => mac === packet.destMac))
+      toMacvlans(journey, bridge, null, journey.copy(packet));
+    spread(journey, bridge, port, packet);
+  }
+}
+
+/** The bridge's own MAC and those of its ports are its own stack's (local entries of its FDB). */
+function isBridges(bridge: Link, mac: number): boolean {
+  if (mac === bridge.mac) return true;
+  for (const port of bridge.ports) if (port.mac === mac) return true;
+  return false;
+}
+
+function passUp(journey: Journey, bridge: Link, packet: Packet): void {
+  const { host } = bridge.space;
+  if (bridge.space === host.own) {
+    packet.oif = 0;
+    if (!passBridge(journey, host, 'input', packet)) return;
+  }
+  if (bridge.children.length > 0 && toMacvlans(journey, bridge, null, packet)) return;
+  journey.stack.input(journey, bridge, packet);
+}
+
+/** Sends a frame out by the port that the FDB names, or by all that may lead to its MAC. */
+function spread(journey: Journey, bridge: Link, from: Link | null, packet: Packet): void {
+  const known = packet.destMac === BROADCAST ? undefined : bridge.bridgeFdb.get(packet.destMac);
+  if (known !== undefined) {
+    if (known !== from) outOf(journey, bridge, from, known, packet);
+    else drop(journey, () => `${bridge.label} would send it back out of ${known.name}`);
+    return;
+  }
+  let last: Link | null = null;
+  for (const port of bridge.ports) {
+    if (port === from || (packet.destMac !== BROADCAST && !leadsTo(port, packet.destMac))) continue;
+    if (last !== null) outOf(journey, bridge, from, last, journey.copy(packet));
+    last = port;
+  }
+  if (last !== null) outOf(journey, bridge, from, last, packet.destMac === BROADCAST ? journey.copy(packet) : packet);
+  else if (packet.destMac !== BROADCAST)
+    drop(journey, () => `nobody behind ${bridge.label} has the MAC ${journey.network.macs.text(packet.destMac)}`);
+}
+
+/**
+ * May a frame to this MAC, sent out by this port, come to somebody? Where not, sending it (a bridge floods what it does
+ * not know) changes nothing. It stands for learning too: a learned MAC is behind a port where it is taken.
+ */
+function leadsTo(port: Link, mac: number): boolean {
+  if (port.type === 'vxlan') return port.vxlanFdb.has(mac) || port.vxlanFdb.has(ZERO_MAC);
+  return port.type !== 'veth' || mayTake(port.peer!, mac);
+}
+
+/** May this link, or what hangs on it, take a frame to this MAC? */
+const mayTake = (link: Link, mac: number): boolean =>
+  link.mac === mac || link.master !== null || link.children.some((child) => child.mac === mac);
+
+function outOf(journey: Journey, bridge: Link, from: Link | null, port: Link, packet: Packet): void {
+  const { host } = bridge.space;
+  if (!port.up) return drop(journey, () => `${port.label} is down`);
+  if (bridge.space === host.own) {
+    packet.iif = from === null ? 0 : from.nameId;
+    packet.oif = port.nameId;
+    if (!passBridge(journey, host, from === null ? 'output' : 'forward', packet)) return;
+    if (from !== null && host.beside.bridgeNfCallIptables && packet.etherType === ETHER_IP) {
+      packet.iif = packet.oif = bridge.nameId;
+      if (!passInet(journey, host, 'forward', packet, null, 0)) return;
+      if (!passForeign(journey, host, bridge, bridge)) return;
+      if (!passInet(journey, host, 'postrouting', packet, bridge, packet.destination)) return;
+      packet.oif = port.nameId;
+    }
+    if (!passBridge(journey, host, 'postrouting', packet)) return;
+  }
+  // A bridge sends no error: it has no address to send it from.
+  if (packet.bytes > port.mtu) return drop(journey, () => vanishes(packet, port));
+  transmit(journey, port, packet);
+}
+
+/** A VXLAN drops what its FDB does not name, and never lets ARP over: it answers from its permanent neighbours (vxlan_xmit). */
+function encapsulate(journey: Journey, link: Link, packet: Packet): void {
+  if (packet.etherType === ETHER_ARP) return answerByProxy(journey, link, packet);
+  const remote = link.vxlanFdb.get(packet.destMac) ?? link.vxlanFdb.get(ZERO_MAC);
+  if (remote === undefined)
+    return drop(journey, () => `${link.label} knows no host for the MAC ${journey.network.macs.text(packet.destMac)}`);
+  const outer = journey.packet();
+  outer.etherType = ETHER_IP;
+  outer.source = link.local;
+  outer.destination = remote;
+  outer.protocol = UDP;
+  outer.sourcePort = 0;
+  outer.destPort = link.udpPort;
+  outer.ttl = 64;
+  outer.bytes = packet.bytes + VXLAN_BYTES;
+  outer.dontFragment = false;
+  outer.framed = false;
+  outer.inner = packet;
+  outer.vni = link.vni;
+  outer.flow = null;
+  outer.prerouted = false;
+  scrub(packet);
+  if (!journey.stack.originate(journey, link.space, outer, link.local))
+    drop(journey, () => `${journey.why}, where ${link.label} sends to ${addressText(remote)}`);
+}
+
+function answerByProxy(journey: Journey, link: Link, question: Packet): void {
+  const mac = question.request ? link.neighbours.get(question.destination) : undefined;
+  if (mac === undefined)
+    return drop(journey, () => `${link.label} knows no neighbour ${addressText(question.destination)}`);
+  const answer = journey.packet();
+  answer.etherType = ETHER_ARP;
+  answer.request = false;
+  answer.sourceMac = mac;
+  answer.destMac = question.sourceMac;
+  answer.source = question.destination;
+  answer.destination = question.source;
+  answer.bytes = 28;
+  answer.flow = null;
+  receive(journey, link, answer);
+}
+
+/** A VXLAN's frame has come to its other end. */
+export function decapsulate(journey: Journey, link: Link, outer: Packet): void {
+  const packet = outer.inner!;
+  // Its own frames come back to it only in a ring (vxlan_set_mac).
+  if (packet.sourceMac === link.mac) return;
+  scrub(packet);
+  receive(journey, link, packet);
+}

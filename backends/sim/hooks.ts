@@ -1,0 +1,102 @@
+import { translateDestination, translateSource, type Flow } from './conntrack.ts';
+import { addressTowards } from './fib.ts';
+import { firstRule, type Chain, type Hook } from './filter.ts';
+import type { Journey } from './journey.ts';
+import type { HostNetwork, Link } from './network.ts';
+import type { Packet } from './packet.ts';
+
+/**
+ * Takes a packet of the host's own namespace through its inet chains at one hook, and translates it. `out` and `nextHop`
+ * are of postrouting, where masquerading takes the link's address. False: it was dropped.
+ */
+export function passInet(
+  journey: Journey,
+  host: HostNetwork,
+  hook: Hook,
+  packet: Packet,
+  out: Link | null,
+  nextHop: number,
+): boolean {
+  const { filter } = host;
+  if (filter === null) return true;
+  const { before, nat, after } = filter.inet[hook];
+  if (filter.tracks) journey.flows.track(host.own, packet);
+  if (!passChains(journey, host, before, packet)) return false;
+  if (packet.flow !== null) {
+    if (hook === 'prerouting' || hook === 'output') {
+      if (!packet.isReply && !packet.flow.destinationDecided) decideDestination(host, nat, packet, packet.flow);
+      translateDestination(packet, packet.flow);
+    } else if (hook === 'postrouting' || hook === 'input') {
+      if (!packet.isReply && !packet.flow.sourceDecided && hook === 'postrouting')
+        decideSource(host, nat, packet, packet.flow, out, nextHop);
+      translateSource(packet, packet.flow);
+    }
+  }
+  return passChains(journey, host, after, packet);
+}
+
+/** Takes a frame through the bridge chains of its host at one hook. False: it was dropped. */
+export function passBridge(journey: Journey, host: HostNetwork, hook: Hook, packet: Packet): boolean {
+  if (host.filter === null) return true;
+  const { before, after } = host.filter.bridge[hook];
+  return passChains(journey, host, before, packet) && passChains(journey, host, after, packet);
+}
+
+function passChains(journey: Journey, host: HostNetwork, chains: readonly Chain[], packet: Packet): boolean {
+  for (const chain of chains) {
+    const rule = firstRule(chain, packet, host);
+    if (rule?.verdict !== 'drop') continue;
+    if (journey.telling)
+      journey.why = `dropped by ${chain.spec.family} chain ${chain.spec.name} of ${host.name}: ${rule.text}`;
+    return false;
+  }
+  return true;
+}
+
+function decideDestination(host: HostNetwork, chains: readonly Chain[], packet: Packet, flow: Flow): void {
+  flow.destinationDecided = true;
+  const rule = firstTranslation(host, chains, packet);
+  const mapped = rule?.map?.find(rule.by, packet, host);
+  if (mapped === undefined || mapped === null) return;
+  flow.isDnat = true;
+  flow.answerer = mapped[0]!;
+  flow.answererPort = mapped[1] ?? packet.destPort;
+}
+
+function decideSource(
+  host: HostNetwork,
+  chains: readonly Chain[],
+  packet: Packet,
+  flow: Flow,
+  out: Link | null,
+  nextHop: number,
+): void {
+  flow.sourceDecided = true;
+  if (out === null || firstTranslation(host, chains, packet)?.verdict !== 'masquerade') return;
+  const address = addressTowards(out, nextHop);
+  // nf_nat_masquerade_ipv4 drops what goes out by a link without an address; such a link has no route either.
+  if (address === null) return;
+  flow.isSnat = true;
+  flow.asker = address;
+}
+
+/** In translation, the first rule of any chain that says something ends the search. */
+function firstTranslation(host: HostNetwork, chains: readonly Chain[], packet: Packet) {
+  for (const chain of chains) {
+    const rule = firstRule(chain, packet, host);
+    if (rule !== null) return rule;
+  }
+  return null;
+}
+
+/** Links that the host lets through another firewall's FORWARD when it lays its frame. */
+const LET_THROUGH = /^pl[bpx]-/;
+
+/** Another firewall's FORWARD, where the host has one. False: it dropped the packet. */
+export function passForeign(journey: Journey, host: HostNetwork, from: Link, to: Link): boolean {
+  if (host.beside.foreignForward === 'accept') return true;
+  if (host.filter !== null && (LET_THROUGH.test(from.name) || LET_THROUGH.test(to.name))) return true;
+  if (journey.telling)
+    journey.why = `dropped by another firewall's FORWARD on ${host.name}: ${from.name} to ${to.name}`;
+  return false;
+}

@@ -1,0 +1,270 @@
+import { formatAddress, parseAddress, parsePrefix, type Ipv4Address, type Ipv4Prefix } from '../../src/host/ipv4.ts';
+import type { LinkKind } from '../../src/host/links.ts';
+import type { Random } from '../../src/host/random.ts';
+import type { HostFilter } from './filter.ts';
+import type { Fib } from './fib.ts';
+
+/** An address as the model has it: signed, because V8 keeps signed 32-bit numbers without allocating. */
+export const addressOf = (text: Ipv4Address): number => parseAddress(text) | 0;
+export const addressText = (address: number): Ipv4Address => formatAddress(address >>> 0);
+
+/** Texts as small numbers, so that comparing and looking up need no string. */
+export class Interned {
+  readonly #ids = new Map<string, number>();
+  readonly #texts: string[] = [];
+
+  constructor(first: readonly string[]) {
+    for (const text of first) this.id(text);
+  }
+
+  id(text: string): number {
+    let id = this.#ids.get(text);
+    if (id === undefined) {
+      id = this.#texts.push(text) - 1;
+      this.#ids.set(text, id);
+    }
+    return id;
+  }
+
+  text(id: number): string {
+    return this.#texts[id]!;
+  }
+}
+
+/** The number of ff:ff:ff:ff:ff:ff, and of 00:00:00:00:00:00, which names a VXLAN's default destination. */
+export const BROADCAST = 0;
+export const ZERO_MAC = 1;
+
+/** What a host's wire is to be: its link, address and size; see `SimulatedMachine`. */
+export interface Uplink {
+  readonly link: string;
+  readonly prefix: Ipv4Prefix;
+  readonly mtu: number;
+}
+
+/** Everything that simulated hosts have of networks, and the fabric (one switch) that joins them. */
+export class Network {
+  readonly hosts = new Map<string, HostNetwork>();
+  /** Grows with every change of anything: what was derived under another revision is derived anew. */
+  revision = 1;
+  readonly names = new Interned(['']);
+  readonly macs = new Interned(['ff:ff:ff:ff:ff:ff', '00:00:00:00:00:00']);
+  readonly #random: Random;
+  #fabricRevision = 0;
+  #fabric = new Map<number, Link[]>();
+  #everywhere: Link[] = [];
+
+  constructor(random: Random) {
+    this.#random = random;
+  }
+
+  changed(): void {
+    this.revision++;
+  }
+
+  /** A host with its own namespace, bare. */
+  addHost(name: string, beside: ForeignFirewall): HostNetwork {
+    const host = new HostNetwork(this, name, beside);
+    this.hosts.set(name, host);
+    return host;
+  }
+
+  /** Gives a host its uplink, up and with an address. */
+  plug(host: HostNetwork, { link: name, prefix, mtu }: Uplink): void {
+    const link = new Link(host.own, name, 'other', this.randomMac());
+    link.mtu = mtu;
+    link.up = true;
+    link.addresses.push(addressEntry(prefix));
+    host.uplink = link;
+    this.changed();
+  }
+
+  /** Locally administered and not of a group, as the kernel draws them (eth_random_addr). */
+  randomMac(): number {
+    const byte = (): number => this.#random.integer(0, 255);
+    const bytes = [(byte() & 0xfc) | 2, byte(), byte(), byte(), byte(), byte()];
+    return this.macs.id(bytes.map((each) => each.toString(16).padStart(2, '0')).join(':'));
+  }
+
+  /** The uplinks that may take a frame to this MAC: whose own it is, behind whose macvlans it is, or that are ports of a bridge. */
+  fabricTakers(mac: number): readonly Link[] {
+    if (this.#fabricRevision !== this.revision) this.#deriveFabric();
+    return (mac === BROADCAST ? undefined : this.#fabric.get(mac)) ?? this.#everywhere;
+  }
+
+  #deriveFabric(): void {
+    this.#fabricRevision = this.revision;
+    const uplinks = [...this.hosts.values()].flatMap(({ uplink }) => uplink ?? []);
+    const promiscuous = uplinks.filter(({ master }) => master !== null);
+    this.#fabric = new Map();
+    this.#everywhere = uplinks;
+    for (const uplink of uplinks)
+      for (const { mac } of [uplink, ...uplink.children]) {
+        const takers = this.#fabric.get(mac) ?? [...promiscuous];
+        if (!takers.includes(uplink)) takers.push(uplink);
+        this.#fabric.set(mac, takers);
+      }
+  }
+}
+
+/** Another firewall on the host, as Docker leaves one: its FORWARD policy, and whether bridged frames pass it too. */
+export interface ForeignFirewall {
+  readonly foreignForward: 'accept' | 'drop';
+  /** `net.bridge.bridge-nf-call-iptables`. */
+  readonly bridgeNfCallIptables: boolean;
+}
+
+/** One host's namespaces and packet filter. */
+export class HostNetwork {
+  readonly network: Network;
+  readonly name: string;
+  readonly beside: ForeignFirewall;
+  readonly spaces = new Map<string, Space>();
+  readonly own: Space;
+  uplink: Link | null = null;
+  filter: HostFilter | null = null;
+
+  constructor(network: Network, name: string, beside: ForeignFirewall) {
+    this.network = network;
+    this.name = name;
+    this.beside = beside;
+    this.own = this.addSpace('');
+  }
+
+  addSpace(name: string): Space {
+    const space = new Space(this, name);
+    this.spaces.set(name, space);
+    const lo = new Link(space, 'lo', 'loopback', ZERO_MAC);
+    lo.mtu = 65536;
+    lo.up = true;
+    lo.addresses.push(addressEntry('127.0.0.1/8'));
+    space.loopback = lo;
+    this.network.changed();
+    return space;
+  }
+}
+
+/** Where UDP probes to one port of a namespace are answered. */
+export interface Listener {
+  arrived(at: Space, sentTo: number, sentBy: Space, seenFrom: number): void;
+}
+
+/** A network namespace. */
+export class Space {
+  readonly host: HostNetwork;
+  readonly name: string;
+  readonly links = new Map<string, Link>();
+  routes: Route[] = [];
+  rules: { readonly from: number; readonly table: number }[] = [];
+  readonly listeners = new Map<number, Listener>();
+  loopback!: Link;
+  /** Derived: see fib.ts. */
+  fib: Fib | null = null;
+
+  constructor(host: HostNetwork, name: string) {
+    this.host = host;
+    this.name = name;
+  }
+
+  /** `h1/web`, as the port names who answered. */
+  get label(): string {
+    return `${this.host.name}/${this.name}`;
+  }
+}
+
+/** An address of a link, and its network. */
+export interface Address {
+  readonly prefix: Ipv4Prefix;
+  readonly address: number;
+  readonly bits: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+export function addressEntry(prefix: Ipv4Prefix): Address {
+  const { address, bits, first, last } = parsePrefix(prefix);
+  return { prefix: `${formatAddress(address)}/${bits}`, address: address | 0, bits, first: first | 0, last: last | 0 };
+}
+
+/** Somebody's route; those of the kernel's own are derived from addresses. */
+export interface Route {
+  readonly link: Link;
+  readonly first: number;
+  readonly bits: number;
+  /** Null: the destination is on the link. */
+  readonly via: number | null;
+  readonly table: number;
+  /** Null: an address of the link. */
+  readonly source: number | null;
+}
+
+export type LinkType = LinkKind['type'] | 'loopback' | 'other';
+
+/** A link of any kind; fields that only one kind has are empty in the others. */
+export class Link {
+  readonly space: Space;
+  readonly name: string;
+  readonly nameId: number;
+  readonly type: LinkType;
+  mac: number;
+  /** Somebody chose the MAC, or the MTU, of a bridge: its ports no longer do (br_stp_recalculate_bridge_id, br_mtu_auto_adjust). */
+  macChosen = false;
+  mtuChosen = false;
+  alias = '';
+  mtu = 1500;
+  up = false;
+  master: Link | null = null;
+  learning = true;
+  forwarding = false;
+  /** A thousand links with IPv6 make every change 25 times slower: none has it unless it is asked for. */
+  ipv6 = false;
+  readonly addresses: Address[] = [];
+  readonly neighbours = new Map<number, number>();
+  readonly proxies = new Set<number>();
+  /** A bridge's: its ports, and by which of them static entries send a MAC. */
+  readonly ports: Link[] = [];
+  readonly bridgeFdb = new Map<number, Link>();
+  /** A bridge's: has it ever had a port? A new one has carrier, one whose last port went has not. */
+  hadPorts = false;
+  /** A VXLAN's: to which host a MAC goes. */
+  readonly vxlanFdb = new Map<number, number>();
+  vni = 0;
+  local = 0;
+  udpPort = 0;
+  /** A veth's other end. */
+  peer: Link | null = null;
+  /** A macvlan's. */
+  parent: Link | null = null;
+  readonly children: Link[] = [];
+  /** Answers to ARP from here, derived: see arp.ts. */
+  arp: Map<number, ArpAnswer> | null = null;
+  arpRevision = 0;
+
+  constructor(space: Space, name: string, type: LinkType, mac: number) {
+    this.space = space;
+    this.name = name;
+    this.nameId = space.host.network.names.id(name);
+    this.type = type;
+    this.mac = mac;
+    space.links.set(name, this);
+  }
+
+  /** IFF_LOWER_UP: it is up, and so is what it hangs on. */
+  get carrier(): boolean {
+    if (!this.up) return false;
+    if (this.peer !== null) return this.peer.up;
+    if (this.parent !== null) return this.parent.carrier;
+    return this.type === 'bridge' && this.hadPorts ? this.ports.some((port) => port.carrier) : true;
+  }
+
+  /** `plx-7 of h1`, `eth0 in h1/web`. */
+  get label(): string {
+    return this.space.name === '' ? `${this.name} of ${this.space.host.name}` : `${this.name} in ${this.space.label}`;
+  }
+}
+
+/** What ARP found: the MAC, or null for nobody, asked from this sender's address. */
+export interface ArpAnswer {
+  readonly sender: number;
+  readonly mac: number | null;
+}

@@ -1,0 +1,124 @@
+import { Journey } from './journey.ts';
+import { addressText, type Network, type Space } from './network.ts';
+import { originate } from './originate.ts';
+import { ETHER_IP, HEADER_BYTES, type ICMP, UDP, type Packet } from './packet.ts';
+import { stackInput } from './stack.ts';
+
+/** The port that probes are sent from, or the identifier of their ICMP: one of the ephemeral ones. */
+const PROBE_PORT = 40_000;
+
+/** What a UDP answer carries: it is short, whatever was asked. */
+const ANSWER_BYTES = 64;
+
+/** What a probe is, in the model's words. */
+export interface Question {
+  readonly from: Space;
+  readonly to: number;
+  readonly protocol: typeof UDP | typeof ICMP;
+  readonly port: number;
+  readonly payloadBytes: number;
+  /** 0: the sender's own. */
+  readonly forgedSource: number;
+}
+
+/**
+ * Walks packets through the whole network, synchronously and to the end: namespaces, links, bridges, routes, filters,
+ * translation and tunnels, as the kernel's code does it (the files above name the functions). What it leaves out: time,
+ * loss, queues, fragments, IPv6, reverse path filters (rp_filter is 0), and what an earlier packet left behind.
+ */
+export class Walk {
+  readonly #journey: Journey;
+  /** Who answered the last question; null: nobody. */
+  answeredBy: Space | null = null;
+  /** The namespace that the last question came to, and the source it came with. */
+  arrivedAt: Space | null = null;
+  seenFrom = 0;
+
+  constructor(network: Network) {
+    this.#journey = new Journey(network, { input: stackInput, originate });
+  }
+
+  /** Why the last packet ended where it did; only where words were wanted. */
+  get why(): string {
+    return this.#journey.why;
+  }
+
+  /** Sends one packet and walks the answers of all who got it. */
+  ask(question: Question, telling: boolean): void {
+    const journey = this.#journey;
+    journey.begin(telling);
+    this.answeredBy = null;
+    this.arrivedAt = null;
+    this.seenFrom = 0;
+    const { from, forgedSource, protocol } = question;
+    this.#send(from, question.to, forgedSource, 0, PROBE_PORT, question.port, question.payloadBytes, protocol);
+    const arrived = journey.delivered;
+    for (let index = 0; index < arrived; index++) {
+      const { space, source, destination, sourcePort, destPort, bytes } = journey.deliveries[index]!;
+      if (protocol === UDP && !listens(space, destPort, question, source, journey)) continue;
+      this.arrivedAt ??= space;
+      this.seenFrom ||= source;
+      if (forgedSource !== 0) {
+        if (telling) journey.why = 'it arrived; nobody waits for an answer to a forged address';
+        continue;
+      }
+      const payloadBytes = protocol === UDP ? ANSWER_BYTES : bytes - HEADER_BYTES;
+      const before = journey.delivered;
+      this.#send(space, source, destination, destination, destPort, sourcePort, payloadBytes, protocol);
+      if (this.answeredBy === null && this.#hasCome(question, before)) this.answeredBy = space;
+      else if (telling && this.answeredBy === null)
+        journey.why = `it arrived at ${space.label}; the answer: ${journey.why}`;
+    }
+    if (telling && this.answeredBy !== null) journey.why = 'answered';
+  }
+
+  /** The sender's socket is connected: it hears nobody but whom it asked. */
+  #hasCome({ from, to, port }: Question, since: number): boolean {
+    const { deliveries, delivered } = this.#journey;
+    for (let index = since; index < delivered; index++) {
+      const { space, source, sourcePort, destPort } = deliveries[index]!;
+      if (space !== from || destPort !== PROBE_PORT) continue;
+      if (source === to && sourcePort === port) return true;
+      if (this.#journey.telling) this.#journey.why = `it came from ${addressText(source)}, who was not asked`;
+    }
+    return false;
+  }
+
+  #send(
+    from: Space,
+    to: number,
+    source: number,
+    bound: number,
+    sourcePort: number,
+    destPort: number,
+    payloadBytes: number,
+    protocol: number,
+  ): void {
+    const packet: Packet = this.#journey.packet();
+    packet.etherType = ETHER_IP;
+    packet.source = source;
+    packet.destination = to;
+    packet.protocol = protocol;
+    packet.sourcePort = sourcePort;
+    packet.destPort = destPort;
+    packet.ttl = 64;
+    packet.bytes = payloadBytes + HEADER_BYTES;
+    packet.dontFragment = true;
+    packet.framed = false;
+    packet.inner = null;
+    packet.flow = null;
+    packet.prerouted = false;
+    originate(this.#journey, from, packet, bound);
+  }
+}
+
+/** Does anybody answer at this port of the namespace? The kernel itself refuses where nobody does. */
+function listens(space: Space, port: number, question: Question, source: number, journey: Journey): boolean {
+  const listener = space.listeners.get(port);
+  if (listener !== undefined) {
+    listener.arrived(space, question.to, question.from, source);
+    return true;
+  }
+  if (journey.telling) journey.why = `refused by ${space.label}: nobody answers at UDP port ${port}`;
+  return false;
+}
