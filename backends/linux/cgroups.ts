@@ -36,8 +36,9 @@ export function linuxCgroups({ root, cgroupMount }: CgroupPlace): LinuxCgroups {
 /** Cgroups of the kernel, under one root of our own. */
 export class LinuxCgroups implements Cgroups {
   readonly version: 1 | 2;
+  /** The mark of all that is this host's. */
+  readonly root: string;
   readonly #controller: CgroupController;
-  readonly #root: string;
 
   constructor(controller: CgroupController, root: string) {
     // Joined to the mount by a shell or by `join`, nothing else stays one folder under it.
@@ -47,17 +48,17 @@ export class LinuxCgroups implements Cgroups {
       });
     this.version = controller.version;
     this.#controller = controller;
-    this.#root = root;
+    this.root = root;
   }
 
   /** Makes the root itself. @throws HostError EACCES or EPERM where that takes root, EOPNOTSUPP where the kernel is too old. */
   makeRoot(): void {
-    this.#do('cgroups.create', this.#root, () => {
-      this.#controller.make(this.#root);
+    this.#do('cgroups.create', this.root, () => {
+      this.#controller.make(this.root);
       try {
-        this.#controller.prepareRoot(this.#root);
+        this.#controller.prepareRoot(this.root);
       } catch (error) {
-        this.#controller.remove(this.#root);
+        this.#controller.remove(this.root);
         throw error;
       }
     });
@@ -65,15 +66,15 @@ export class LinuxCgroups implements Cgroups {
 
   /** Removes the root and all that is under it in every hierarchy, deepest first; nothing may live in it any more. */
   removeRoot(): void {
-    for (const top of this.#controller.folders(this.#root))
+    for (const top of this.#controller.folders(this.root))
       for (const folder of foldersUnder(top).toReversed())
         this.#do('cgroups.remove', folder, () => removeFolder(folder));
   }
 
   /** Does anybody live in this one or under it? Without a path, under the root. Nobody does where it is not there. */
   isPopulated(path?: CgroupPath): boolean {
-    const at = path === undefined ? this.#root : this.#inside('cgroups.list', path);
-    return this.#do('cgroups.list', path ?? this.#root, () => this.#controller.isPopulated(at));
+    const at = path === undefined ? this.root : this.#inside('cgroups.list', path);
+    return this.#do('cgroups.list', path ?? this.root, () => this.#controller.isPopulated(at));
   }
 
   /** Moves a process in. */
@@ -83,7 +84,7 @@ export class LinuxCgroups implements Cgroups {
 
   /** Where the memory of this one is accounted, and where its cgroup.procs is. */
   folder(path: CgroupPath): string {
-    return this.#controller.memoryFolder(join(this.#root, path));
+    return this.#controller.memoryFolder(join(this.root, path));
   }
 
   create(specs: readonly CgroupSpec[]): Promise<Applied> {
@@ -127,7 +128,7 @@ export class LinuxCgroups implements Cgroups {
     const populated = new Set<CgroupPath>();
     for (const path of this.#paths()) {
       try {
-        const state = { path, ...this.#controller.state(join(this.#root, path)) };
+        const state = { path, ...this.#controller.state(join(this.root, path)) };
         states.push(state);
         if (state.populated) for (let at = path; at !== '.'; at = dirname(at)) populated.add(at);
       } catch (error) {
@@ -149,9 +150,9 @@ export class LinuxCgroups implements Cgroups {
 
   /** Kills whatever lives under the root; where there is none that is done. */
   killAll(): void {
-    this.#do('cgroups.kill', this.#root, () => {
+    this.#do('cgroups.kill', this.root, () => {
       try {
-        this.#controller.kill(this.#root);
+        this.#controller.kill(this.root);
       } catch (error) {
         if (!isAbsent(error)) throw error;
       }
@@ -172,7 +173,7 @@ export class LinuxCgroups implements Cgroups {
       throw new HostError('EINVAL', operation, path, {
         detail: 'a cgroup path is names joined by "/", such as "pen/a"',
       });
-    return join(this.#root, path);
+    return join(this.root, path);
   }
 
   #do<T>(operation: string, target: string, act: () => T): T {

@@ -1,5 +1,7 @@
 import type { Step } from '../../src/host/steps.ts';
 import type { CgroupLayout } from './cgroup-layout.ts';
+import { isNetworkStep, networkCommandOf } from './network-commands.ts';
+import { quote } from './quote.ts';
 import { foldersOf } from './runs.ts';
 
 /** What the commands are written for. */
@@ -15,6 +17,7 @@ export const USUAL_LAYOUT: CgroupLayout = { version: 2, mount: '/sys/fs/cgroup' 
 
 /** The commands that do on a shell, as root, what a step does: what `--dry-run` prints. */
 export function commandOf(step: Step, place: CommandPlace): string[] {
+  if (isNetworkStep(step)) return networkCommandOf(step);
   switch (step.verb) {
     case 'cgroups.create':
       return create(step.with.path, place);
@@ -32,10 +35,6 @@ export function commandOf(step: Step, place: CommandPlace): string[] {
       return [`rm -f ${quote(`${mailboxOf(step.with, place)}/order.json`)}`];
   }
 }
-
-/** A word as a shell reads it back: bare where that is safe, else in single quotes. */
-export const quote = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 
 function foldersFor(path: string, { layout, root }: CommandPlace): string[] {
   const mounts = layout.version === 1 ? [layout.memoryMount, layout.freezerMount] : [layout.mount];
@@ -59,6 +58,7 @@ function limit(path: string, limitBytes: number | null, place: CommandPlace): st
 
 function start(spec: Extract<Step, { verb: 'containers.start' }>['with'], place: CommandPlace): string[] {
   const { shared, cache } = foldersOf(place.root);
+  const inside = spec.namespace === undefined ? '' : `ip netns exec ${quote(spec.namespace)} `;
   return Array.from({ length: spec.workload.processes ?? 1 }, (_, index) => {
     const order = {
       place: { root: place.root },
@@ -70,7 +70,7 @@ function start(spec: Extract<Step, { verb: 'containers.start' }>['with'], place:
     };
     const folders = [...(spec.workload.shared ? [shared] : []), ...(spec.workload.cache ? [cache] : [])];
     const make = folders.length === 0 ? '' : `mkdir -p -m 700 ${folders.map(quote).join(' ')} && `;
-    return `${make}setsid node ${quote(place.entries.workload)} ${quote(JSON.stringify(order))} &`;
+    return `${make}${inside}setsid node ${quote(place.entries.workload)} ${quote(JSON.stringify(order))} &`;
   });
 }
 

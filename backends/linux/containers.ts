@@ -11,6 +11,7 @@ import { HostError } from '../../src/host/errors.ts';
 import type { CgroupPlace, LinuxCgroups } from './cgroups.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
 import { hostError, inOrder, isAbsent } from './errors.ts';
+import type { NetworkRoot } from './netns.ts';
 
 /** All processes of a batch are up within this; a hundred of them take 3 s on two cores. */
 const READY_WITHIN_MS = 60_000;
@@ -35,6 +36,8 @@ export interface ProcessesOptions {
   readonly sharedFolder: string;
   /** On a real file system, for files whose cache fills. */
   readonly cacheFolder: string;
+  /** Where its network namespaces are. */
+  readonly network: NetworkRoot;
 }
 
 /** Containers by Plimsoll's own processes. What there is, is told by the kernel alone. */
@@ -159,17 +162,20 @@ export class ProcessContainers implements Containers {
 
   /** Starts a container's processes and brings them into their cgroup, where they wait for the word. */
   async #launch(spec: ContainerSpec): Promise<Launch | HostError> {
-    const { entry, place, sharedFolder, cacheFolder } = this.#options;
-    const { name, cgroup, workload } = spec;
+    const { entry, place, sharedFolder, cacheFolder, network } = this.#options;
+    const { name, cgroup, workload, namespace = '' } = spec;
     const launch: ChildProcess[] = [];
     const begin = async (index: number): Promise<void> => {
       // One young generation of 1 MiB, no helper threads: what the runtime itself uses is charged to the container.
-      const child = spawn(process.execPath, ['--max-semi-space-size=1', '--v8-pool-size=0', entry], {
-        detached: true,
-        stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
-        env: { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' },
-        cwd: '/',
-      });
+      // A child begins in the network namespace of the thread that starts it.
+      const child = network.within(namespace, () =>
+        spawn(process.execPath, ['--max-semi-space-size=1', '--v8-pool-size=0', entry], {
+          detached: true,
+          stdio: ['ignore', 'ignore', 'ignore', 'pipe'],
+          env: { PATH: process.env['PATH'], UV_THREADPOOL_SIZE: '1' },
+          cwd: '/',
+        }),
+      );
       launch.push(child);
       const isReady = ready(child);
       const order = {

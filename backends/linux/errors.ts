@@ -1,5 +1,6 @@
 import { type Applied } from '../../src/host/batch.ts';
 import { type Errno, HostError, isErrno } from '../../src/host/errors.ts';
+import { AddressError } from '../../src/host/ipv4.ts';
 
 /** What the kernel refused, in words that say more than its code: they become the detail of the host's error. */
 export class Refusal extends Error {
@@ -15,8 +16,9 @@ export class Refusal extends Error {
 /** What the kernel or Node said, as the host's own error; a HostError stays as it is. */
 export function hostError(operation: string, target: string, cause: unknown, detail?: string): HostError {
   if (cause instanceof HostError) return cause;
-  const code = errnoOf(cause) ?? 'EIO';
-  const speaks = cause instanceof Refusal || (code === 'EIO' && cause instanceof Error);
+  const isAddress = cause instanceof AddressError;
+  const code = isAddress ? 'EINVAL' : (errnoOf(cause) ?? 'EIO');
+  const speaks = isAddress || cause instanceof Refusal || (code === 'EIO' && cause instanceof Error);
   const said = detail ?? (speaks ? cause.message : undefined);
   return new HostError(code, operation, target, said === undefined ? { cause } : { cause, detail: said });
 }

@@ -3,7 +3,15 @@ import type { Store } from '../../src/host/store.ts';
 import { linuxCgroups } from './cgroups.ts';
 import { linuxClock } from './clock.ts';
 import { ProcessContainers } from './containers.ts';
+import { makeOwnNamespace, ownNamespaceOf } from './fabric.ts';
+import { linuxFirewall } from './firewall.ts';
+import { linuxLinks } from './links.ts';
 import { linuxMachine } from './machine.ts';
+import { linuxNamespaces } from './namespaces.ts';
+import { NetworkRoot } from './netns.ts';
+import { linuxProbes } from './probes.ts';
+import { lockRoot } from './root-lock.ts';
+import { linuxRouting } from './routing.ts';
 import { foldersOf, makeFolders, removeRun } from './runs.ts';
 import { LinuxSupervision } from './supervision.ts';
 
@@ -17,6 +25,8 @@ export interface LinuxHostOptions {
   readonly store: Store;
   /** In place of the mounts that /proc/self/mountinfo names. */
   readonly cgroupMount?: string;
+  /** Its own network namespace: the one this process is in, or one made for it and removed with it. That unless set. */
+  readonly network?: 'machine' | 'own';
 }
 
 /** A real machine, or the part of it under one cgroup root. */
@@ -28,35 +38,65 @@ export interface LinuxHost extends Host {
   detach(): void;
 }
 
-/** Opens a host, making its root where it is not there yet. @throws HostError EOPNOTSUPP, EACCES or EPERM, with what to do. */
+/**
+ * Opens a host, making its root where it is not there yet.
+ * @throws HostError EOPNOTSUPP, EACCES or EPERM, with what to do; EBUSY where a living process has it open
+ */
 export async function openLinuxHost(options: LinuxHostOptions): Promise<LinuxHost> {
-  const { name, root, entries, store, cgroupMount } = options;
+  const lock = await lockRoot(options.root);
+  try {
+    return openParts(options, () => lock.release());
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+function openParts(options: LinuxHostOptions, release: () => void): LinuxHost {
+  const { name, root, entries, store, cgroupMount, network = 'own' } = options;
   const place = { root, ...(cgroupMount === undefined ? {} : { cgroupMount }) };
   const folders = foldersOf(root);
   const cgroups = linuxCgroups(place);
   makeFolders(folders);
   cgroups.makeRoot();
+  const own = network === 'own';
+  if (own) makeOwnNamespace(root);
+  const networkRoot = new NetworkRoot({ mark: root, own: own ? ownNamespaceOf(root) : null });
+  const probes = linuxProbes(networkRoot, name);
   const supervision = new LinuxSupervision(folders.supervisors, entries.supervisor, place, cgroups);
   return {
     name,
     cgroupVersion: cgroups.version,
     clock: linuxClock,
-    machine: linuxMachine(cgroupMount),
+    machine: linuxMachine(cgroupMount, networkRoot),
     cgroups,
     containers: new ProcessContainers(cgroups, {
       entry: entries.workload,
       place,
       sharedFolder: folders.shared,
       cacheFolder: folders.cache,
+      network: networkRoot,
     }),
     supervision,
+    namespaces: linuxNamespaces(networkRoot),
+    links: linuxLinks(networkRoot),
+    routing: linuxRouting(networkRoot),
+    firewall: linuxFirewall(networkRoot),
+    probes,
     store,
     async close() {
-      await supervision.close();
-      await removeRun(cgroups, folders);
+      probes.close();
+      try {
+        await supervision.close();
+        await removeRun(cgroups, folders);
+      } finally {
+        release();
+      }
     },
     detach() {
-      // Nothing is held: processes were let go when they began, and files are opened when they are needed.
+      // Nothing else is held: processes were let go when they began, and files are opened when they are needed.
+      probes.close();
+      release();
     },
   };
 }

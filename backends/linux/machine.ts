@@ -7,10 +7,16 @@ import { type CgroupController } from './cgroup-controller.ts';
 import { type CgroupLayout, findLayout, layoutAt } from './cgroup-layout.ts';
 import { cgroupV1 } from './cgroup-v1.ts';
 import { cgroupV2 } from './cgroup-v2.ts';
+import { firewallAbilities } from './firewall-abilities.ts';
+import { NetworkRoot } from './netns.ts';
+import { networkAbilities } from './network-abilities.ts';
 import { runMark } from './owner.ts';
 
 /** The machine this runs on. Needs no rights: what takes them is told as absent, with what would bring it. */
-export const linuxMachine = (cgroupMount?: string): Machine => ({
+export const linuxMachine = (
+  cgroupMount?: string,
+  network = new NetworkRoot({ mark: 'plimsoll', own: null }),
+): Machine => ({
   async describe(): Promise<MachineFacts> {
     const [memory, cpu, system] = await Promise.all([si.mem(), si.cpu(), si.osInfo()]);
     const layout = cgroupMount === undefined ? findLayout() : layoutAt(cgroupMount);
@@ -20,7 +26,13 @@ export const linuxMachine = (cgroupMount?: string): Machine => ({
       ramBytes: bytes(memory.total),
       cpus: cpu.cores,
       cgroupVersion: layout?.version ?? null,
-      abilities: [root(), ...cgroupAbilities(layout), pressure()],
+      abilities: [
+        root(),
+        ...cgroupAbilities(layout),
+        pressure(),
+        ...(await networkAbilities()),
+        ...(await firewallAbilities(network)),
+      ],
     };
   },
 });

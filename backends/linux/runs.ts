@@ -6,6 +6,7 @@ import { type CgroupLayout, requireLayout } from './cgroup-layout.ts';
 import { linuxCgroups, type LinuxCgroups } from './cgroups.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
 import { isAbsent } from './errors.ts';
+import { networkMarks, removeNetwork } from './fabric.ts';
 import { isOwnFolder, makeOwnFolder, mayLive, ownerOf, runFolderOf, runsFolder, sendKill } from './owner.ts';
 import { supervisorPids } from './supervision.ts';
 
@@ -66,6 +67,7 @@ export function makeFolders({ run, shared, cache }: RunFolders): void {
 export async function removeRun(cgroups: LinuxCgroups, folders: RunFolders): Promise<void> {
   await endSupervisors(folders.supervisors);
   await removeCgroups(cgroups);
+  await removeNetwork(cgroups.root);
   // A process that is about to end may still make a file in a folder that is being removed: hence the retries.
   for (const folder of [folders.shared, folders.cache, folders.run])
     if (isOwnFolder(folder)) rmSync(folder, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
@@ -129,7 +131,7 @@ export function runsHere(cgroupMount?: string): RunHere[] {
   const inFolders = [runsFolder(), SHARED_MEMORY, tmpdir()].flatMap((folder) =>
     namesIn(folder).filter((name) => ownerOf(name) !== null && isOwnFolder(join(folder, name))),
   );
-  return [...new Set([...inCgroups, ...inFolders])].sort().flatMap((mark) => {
+  return [...new Set([...inCgroups, ...inFolders, ...networkMarks()])].sort().flatMap((mark) => {
     const owner = ownerOf(mark);
     return owner === null ? [] : [{ mark, isAlive: mayLive(owner) }];
   });

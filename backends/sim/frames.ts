@@ -112,8 +112,7 @@ function throughBridge(journey: Journey, bridge: Link, port: Link, packet: Packe
       const { destination } = packet;
       if (!passInet(journey, host, 'prerouting', packet, null, 0)) return;
       packet.prerouted = true;
-      // What was given another destination is handed up to be routed (br_nf_pre_routing_finish).
-      if (packet.destination !== destination) packet.destMac = bridge.mac;
+      if (packet.destination !== destination) packet.destMac = journey.stack.redirect(journey, bridge, packet);
     }
   }
   if (packet.destMac === BROADCAST) {
@@ -148,13 +147,13 @@ function passUp(journey: Journey, bridge: Link, packet: Packet): void {
 function spread(journey: Journey, bridge: Link, from: Link | null, packet: Packet): void {
   const known = packet.destMac === BROADCAST ? undefined : bridge.bridgeFdb.get(packet.destMac);
   if (known !== undefined) {
-    if (known !== from) outOf(journey, bridge, from, known, packet);
+    if (known !== from || known.hairpin) outOf(journey, bridge, from, known, packet);
     else drop(journey, () => `${bridge.label} would send it back out of ${known.name}`);
     return;
   }
   let last: Link | null = null;
   for (const port of bridge.ports) {
-    if (port === from || (packet.destMac !== BROADCAST && !leadsTo(port, packet.destMac))) continue;
+    if ((port === from && !port.hairpin) || (packet.destMac !== BROADCAST && !leadsTo(port, packet.destMac))) continue;
     if (last !== null) outOf(journey, bridge, from, last, journey.copy(packet));
     last = port;
   }

@@ -23,6 +23,8 @@ export interface Stack {
   input(journey: Journey, link: Link, packet: Packet): void;
   /** A packet of a namespace's own; see originate.ts. */
   originate(journey: Journey, space: Space, packet: Packet, bound: number): boolean;
+  /** Where a frame belongs that a bridge was to take up, and whose destination was changed before it did. */
+  redirect(journey: Journey, bridge: Link, packet: Packet): number;
 }
 
 /** One probe under way: its packets and flows, and where it came to. Used again for the next one. */

@@ -148,7 +148,7 @@ function set(host: HostNetwork, change: LinkChange): void {
   };
   const space = host.spaces.get(change.namespace) ?? refuse('ENODEV', `there is no namespace ${change.namespace}`);
   const link = space.links.get(change.name) ?? refuse('ENODEV', 'no such link');
-  const { up, mtu, mac, alias, master, learning, forwarding, ipv6 } = change.set;
+  const { up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 } = change.set;
   const bridge =
     master == null ? null : (space.links.get(master) ?? refuse('ENODEV', `its master ${master} is not there`));
   if (mtu !== undefined) checkMtu(mtu, link.type, (detail) => refuse('EINVAL', detail));
@@ -168,10 +168,10 @@ function set(host: HostNetwork, change: LinkChange): void {
   if (alias !== undefined) link.alias = alias;
   host.network.changed();
   if (master !== undefined) enslave(link, bridge, refuse);
-  if (learning !== undefined) {
-    if (link.master === null) refuse('EOPNOTSUPP', 'it is no port of a bridge');
-    link.learning = learning;
-  }
+  if ((learning !== undefined || hairpin !== undefined) && link.master === null)
+    refuse('EOPNOTSUPP', 'it is no port of a bridge');
+  if (learning !== undefined) link.learning = learning;
+  if (hairpin !== undefined) link.hairpin = hairpin;
   if (forwarding !== undefined) link.forwarding = forwarding;
   if (ipv6 !== undefined) link.ipv6 = ipv6;
   if (up === true) setUp(link, refuse);
@@ -200,6 +200,7 @@ function free(link: Link): void {
   if (bridge === null) return;
   link.master = null;
   link.learning = true;
+  link.hairpin = false;
   bridge.ports.splice(bridge.ports.indexOf(link), 1);
   for (const [mac, port] of bridge.bridgeFdb) if (port === link) bridge.bridgeFdb.delete(mac);
   recalculate(bridge);
@@ -247,7 +248,7 @@ export function unlink(link: Link): void {
 }
 
 function stateOf(link: Link): LinkState {
-  const { space, name, type, up, carrier, mtu, mac, alias, master, learning, forwarding, ipv6 } = link;
+  const { space, name, type, up, carrier, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 } = link;
   return {
     namespace: space.name,
     name,
@@ -259,6 +260,7 @@ function stateOf(link: Link): LinkState {
     alias,
     master: master?.name ?? null,
     learning,
+    hairpin,
     forwarding,
     ipv6,
     ...(type === 'vxlan' && { vni: link.vni, local: addressText(link.local), udpPort: link.udpPort }),

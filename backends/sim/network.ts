@@ -215,6 +215,7 @@ export class Link {
   up = false;
   master: Link | null = null;
   learning = true;
+  hairpin = false;
   forwarding = false;
   /** A thousand links with IPv6 make every change 25 times slower: none has it unless it is asked for. */
   ipv6 = false;

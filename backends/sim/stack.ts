@@ -1,4 +1,4 @@
-import { takeArp } from './arp.ts';
+import { resolve, takeArp } from './arp.ts';
 import { fibOf, isLocal, routeTo, type Fib } from './fib.ts';
 import { decapsulate } from './frames.ts';
 import { passForeign, passInet } from './hooks.ts';
@@ -31,6 +31,16 @@ export function stackInput(journey: Journey, link: Link, packet: Packet): void {
     return;
   }
   routeOn(journey, link, packet);
+}
+
+/**
+ * What was given another destination is handed up to be routed; where the way there is this very bridge, the frame stays on
+ * it, bound for its new neighbour (br_nf_pre_routing_finish).
+ */
+export function redirect(journey: Journey, bridge: Link, packet: Packet): number {
+  const { source, destination } = packet;
+  if (routeTo(fibOf(bridge.space), destination, source)?.link !== bridge) return bridge.mac;
+  return resolve(journey, bridge, destination, source) ?? bridge.mac;
 }
 
 /**

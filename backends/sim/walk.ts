@@ -2,7 +2,7 @@ import { Journey } from './journey.ts';
 import { addressText, type Network, type Space } from './network.ts';
 import { originate } from './originate.ts';
 import { ETHER_IP, HEADER_BYTES, type ICMP, UDP, type Packet } from './packet.ts';
-import { stackInput } from './stack.ts';
+import { redirect, stackInput } from './stack.ts';
 
 /** The port that probes are sent from, or the identifier of their ICMP: one of the ephemeral ones. */
 const PROBE_PORT = 40_000;
@@ -35,7 +35,7 @@ export class Walk {
   seenFrom = 0;
 
   constructor(network: Network) {
-    this.#journey = new Journey(network, { input: stackInput, originate });
+    this.#journey = new Journey(network, { input: stackInput, originate, redirect });
   }
 
   /** Why the last packet ended where it did; only where words were wanted. */

@@ -48,6 +48,8 @@ export interface LinkSettings {
   readonly master?: string | null;
   /** Of a bridge's port: does the bridge learn addresses from it? (The kernel's default: yes.) */
   readonly learning?: boolean;
+  /** Of a bridge's port: may a frame go back out of the port it came in by? (The kernel's default: no.) */
+  readonly hairpin?: boolean;
   /** `net.ipv4.conf.LINK.forwarding`: are packets that come in here routed on? */
   readonly forwarding?: boolean;
   /** The contrary of `net.ipv6.conf.LINK.disable_ipv6`. */

@@ -81,7 +81,8 @@ export interface Routing {
   remove(entries: readonly RoutingEntry[]): Promise<Applied>;
   /**
    * What somebody put into the tables of these namespaces, in the fields above, in order of `entryKey`; not what the
-   * kernel puts there itself (routes of protocol kernel, learned neighbours and FDB entries, a link's own MAC).
+   * kernel puts there itself (routes of protocol kernel, learned neighbours and FDB entries, a link's own MAC). Of proxy
+   * entries, which stand on links of others, only Plimsoll's own (ROUTE_PROTOCOL).
    */
   list(namespaces: readonly NamespaceName[]): Promise<readonly RoutingEntry[]>;
 }

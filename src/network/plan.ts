@@ -23,15 +23,17 @@ export function planNetwork(picture: Picture, observed: NetworkObserved): Phased
   const firewall = compareFirewall(picture, observed);
   const namespaces = new Set(observed.namespaces);
   const kept = new Set(picture.namespaces);
+  // What containers share on a host comes before what each has for itself: bridges, tunnels, the uplink.
+  const shared = new Set(picture.links.filter(isShared).map(keyOf));
   const coming = (inHost: boolean): Step[][] => {
-    const here = (each: { readonly namespace: string }): boolean => (each.namespace === '') === inHost;
-    const isShared = (link: PictureLink): boolean => link.kind?.type === 'bridge' || link.kind?.type === 'vxlan';
+    const here = (entry: RoutingEntry): boolean =>
+      (entry.kind !== 'rule' && shared.has(keyOf({ namespace: entry.namespace, name: entry.link }))) === inHost;
     return [
       links.made
         .filter((link) => isShared(link) === inHost)
         .map((link): Step => ({ verb: 'links.create', with: specOf(link), why: link.why })),
       links.changed
-        .filter(({ link }) => (isShared(link) || (link.kind === undefined && link.namespace === '')) === inHost)
+        .filter(({ link }) => isShared(link) === inHost)
         .map(({ link, set }): Step => ({
           verb: 'links.set',
           with: { namespace: link.namespace, name: link.name, set },
@@ -59,6 +61,9 @@ export function planNetwork(picture: Picture, observed: NetworkObserved): Phased
     ],
   };
 }
+
+const isShared = ({ namespace, kind }: PictureLink): boolean =>
+  namespace === '' && (kind === undefined || kind.type === 'bridge' || kind.type === 'vxlan');
 
 const addStep = (entry: RoutingEntry): Step => ({ verb: 'routing.add', with: entry, why: 'asked for' });
 

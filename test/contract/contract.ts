@@ -2,6 +2,8 @@ import type { HostError } from '../../src/host/errors.ts';
 import type { Applied } from '../../src/host/batch.ts';
 import type { CgroupPath } from '../../src/host/cgroups.ts';
 import type { Host } from '../../src/host/host.ts';
+import type { LinkName, LinkState } from '../../src/host/links.ts';
+import type { NamespaceName } from '../../src/host/namespaces.ts';
 import { bytes, MIB, milliseconds, type Bytes } from '../../src/host/units.ts';
 import type { ContainerSpec } from '../../src/host/containers.ts';
 import type { Workload } from '../../src/host/workload.ts';
@@ -23,7 +25,15 @@ export interface ContractFixture {
   /** Lets time go on until the predicate holds. Fails, naming `what`, after a generous limit. */
   readonly waitUntil: (predicate: () => boolean | Promise<boolean>, what: string) => Promise<void>;
   readonly readBack: ReadBack;
+  /**
+   * One more host, on a common fabric: from then on both have `eth0`, up, of MTU 1500, this one with ADDRESS_HERE, the
+   * other with ADDRESS_THERE. Once a body.
+   */
+  readonly another: (name: string) => Promise<Host>;
 }
+
+export const ADDRESS_HERE = '192.168.77.11/24';
+export const ADDRESS_THERE = '192.168.77.12/24';
 
 /** Another tool than the one that wrote: on Linux `find`, `cat` and raw files, on the simulated host the model's own view. */
 export interface ReadBack {
@@ -35,7 +45,21 @@ export interface ReadBack {
   processes(path: CgroupPath): Promise<number>;
   ramBytes(): Promise<number>;
   cpus(): Promise<number>;
+  /** The sets, elements and rules of the host's own namespace, as another tool lists them; empty where there is none. */
+  firewallText(): Promise<string>;
+  /** The network namespaces of the host but its own, in order. */
+  namespaces(): Promise<readonly string[]>;
+  /** A link as another tool tells it; null where it is not there. */
+  link(link: LinkName): Promise<ReadLink | null>;
+  /** What somebody put into the tables of a namespace: the keys of its entries, in order. */
+  routing(namespace: NamespaceName): Promise<readonly string[]>;
 }
+
+/** What every tool tells of a link. */
+export type ReadLink = Pick<
+  LinkState,
+  'type' | 'up' | 'mtu' | 'mac' | 'alias' | 'master' | 'learning' | 'hairpin' | 'forwarding' | 'ipv6'
+>;
 
 export const mib = (count: number): Bytes => bytes(count * MIB);
 export const ms = milliseconds;

@@ -33,7 +33,8 @@ import {
   startInPen,
   type ContractCase,
 } from './contract.ts';
-import { entries, noStore } from './linux-host.ts';
+import { noStore } from '../../src/commands/no-store.ts';
+import { entries } from './linux-host.ts';
 import { kill, mounts, startOwner, tracesOf } from './linux-run.ts';
 
 const settingsOf = (policy: SupervisorSettings['policy']): SupervisorSettings => ({
@@ -82,8 +83,10 @@ export const linuxCrashContract: readonly ContractCase[] = [
           decisions().map((event) => event.kind === 'decision' && [event.container, event.outcome]),
           [['grows', 'killed']],
         );
+        host.detach();
         const again = await openLinuxHost({ name: 'again', root: mark, entries, store: noStore });
         assert.equal(again.supervision.take().filter(({ kind }) => kind === 'decision').length, 0);
+        again.detach();
       } finally {
         await host.close();
       }

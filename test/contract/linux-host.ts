@@ -2,7 +2,7 @@ import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type LinuxHost, openLinuxHost } from '../../backends/linux/host.ts';
 import { runMark } from '../../backends/linux/owner.ts';
-import type { Store } from '../../src/host/store.ts';
+import { noStore } from '../../src/commands/no-store.ts';
 
 /** The programs of a real host, TypeScript or JavaScript as this is. */
 export const entries = {
@@ -10,12 +10,6 @@ export const entries = {
   supervisor: fileURLToPath(
     new URL(`../../src/processes/memory-supervisor${extname(import.meta.url)}`, import.meta.url),
   ),
-};
-
-/** Stands where a body uses no store: whoever does use it is told so. */
-export const noStore: Store = {
-  read: () => Promise.reject(new Error('this host was opened without a store')),
-  commit: () => Promise.reject(new Error('this host was opened without a store')),
 };
 
 /** A host of this process, with a mark of its own. */

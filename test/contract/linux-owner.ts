@@ -1,6 +1,7 @@
 // A run to be killed: opens a host, starts containers of every kind under a supervisor, says its mark, and stays.
 import { openTestHost } from './linux-host.ts';
 import { assertApplied, constant, inPen, mib, ms } from './contract.ts';
+import { makeLinks, makeNamespaces, veth } from './network.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import type { SupervisorSettings } from '../../src/host/supervision.ts';
 import type { Workload } from '../../src/host/workload.ts';
@@ -12,7 +13,12 @@ const workloads: Record<string, Workload> = {
   sharing: { ...constant(8), shared: true },
   cached: { ...constant(4), cache: { bytes: mib(8), bytesPerSecond: mib(80) } },
 };
-const specs = Object.entries(workloads).map(([name, workload]) => inPen(name, workload));
+const specs = Object.entries(workloads).map(([name, workload]) => ({
+  ...inPen(name, workload),
+  ...(name === 'quiet' ? { namespace: 'web' } : {}),
+}));
+await makeNamespaces({ host, settle: (work) => work() }, ['web', 'idle']);
+await makeLinks({ host, settle: (work) => work() }, [veth('v0', 'web'), veth('v1', 'idle')]);
 const paths = ['pen', ...specs.map(({ cgroup }) => cgroup)].map((path) => ({ path }));
 assertApplied(await host.cgroups.create(paths), paths.length);
 const settings: SupervisorSettings = {

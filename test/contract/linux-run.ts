@@ -1,6 +1,6 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -29,17 +29,17 @@ export async function kill(owner: ChildProcess): Promise<void> {
 }
 
 /** Where the kernel shows the cgroups of a run. */
-/** Where the kernel shows the cgroups of a run. */
 export const mounts = (): string[] => {
   const layout = findLayout()!;
   return layout.version === 1 ? [layout.memoryMount, layout.freezerMount] : [layout.mount];
 };
 
-/** Whatever still carries a mark: cgroups, folders, processes. Found with `ps` and by looking, not by what made it. */
+/** Whatever still carries a mark: cgroups, folders, network namespaces, processes. Found with `ps` and by looking, not by what made it. */
 export function tracesOf(mark: string): string[] {
   const places = [...mounts(), '/dev/shm', tmpdir()].map((folder) => join(folder, mark));
   const processes = execFileSync('ps', ['-eo', 'pid=,args='], { encoding: 'utf8' })
     .split('\n')
     .filter((line) => line.includes(mark));
-  return [...[...places, runFolderOf(mark)].filter((path) => existsSync(path)), ...processes];
+  const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns').filter((name) => name.startsWith(mark)) : [];
+  return [...[...places, runFolderOf(mark)].filter((path) => existsSync(path)), ...namespaces, ...processes];
 }

@@ -2,14 +2,26 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
+import { ownNamespaceOf } from '../../backends/linux/fabric.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
 import type { ContractCase, ContractFixture, ReadBack } from './contract.ts';
+import { firewallContract } from './firewall.ts';
+import { firewallPacketsContract } from './firewall-packets.ts';
+import { linuxFirewallContract } from './linux-firewall.ts';
+import { linuxDockerUserContract } from './linux-docker-user.ts';
+import { linuxIptablesContract } from './linux-iptables.ts';
+import { linksContract } from './links.ts';
 import { linuxCrashContract } from './linux-crash.ts';
 import { openTestHost } from './linux-host.ts';
+import { linuxNetworkContract } from './linux-network-contract.ts';
+import { joinHosts, type ReadNetwork, readNetworkOf } from './linux-network.ts';
 import { machineContract } from './machine.ts';
+import { namespacesContract } from './namespaces.ts';
+import { probesContract } from './probes.ts';
+import { routingContract } from './routing.ts';
 import { supervisionContract } from './supervision.ts';
 
 /** The bodies that the Linux host passes, by capability. */
@@ -18,8 +30,18 @@ export const LINUX_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> 
   containers: containersContract,
   supervision: supervisionContract,
   machine: machineContract,
+  firewall: firewallContract,
+  'firewall on packets': firewallPacketsContract,
+  'firewall and others': linuxFirewallContract,
+  'firewall beside Docker': linuxDockerUserContract,
+  'firewall in iptables': linuxIptablesContract,
   clock: clockContract,
+  namespaces: namespacesContract,
+  links: linksContract,
+  routing: routingContract,
+  probes: probesContract,
   crashes: linuxCrashContract,
+  'network on Linux alone': linuxNetworkContract,
 };
 
 /** Generous: a guest without hardware help is up to fifty times slower. */
@@ -36,18 +58,25 @@ export function whyNotHere(): string | null {
 export async function runOnLinux(contractCase: ContractCase): Promise<void> {
   const name = 'contract';
   const host = await openTestHost(name);
+  const closing = [() => host.close()];
   const fixture: ContractFixture = {
     host,
     backend: 'linux',
     cgroupVersion: host.cgroupVersion,
     settle: (work) => work(),
     waitUntil,
-    readBack: readBackOf(host.cgroupVersion, runMark(name)),
+    readBack: { ...readBackOf(host.cgroupVersion, runMark(name)), ...readNetworkOf(runMark(name)) },
+    another: async (otherName) => {
+      const other = await openTestHost(otherName);
+      closing.push(() => other.close());
+      closing.push(await joinHosts(name, otherName));
+      return other;
+    },
   };
   try {
     await contractCase.run(fixture);
   } finally {
-    await host.close();
+    for (const close of closing.toReversed()) await close();
   }
 }
 
@@ -61,7 +90,7 @@ async function waitUntil(predicate: () => boolean | Promise<boolean>, what: stri
 
 const run = (command: string, ...args: string[]): string => execFileSync(command, args, { encoding: 'utf8' }).trim();
 
-function readBackOf(version: 1 | 2, mark: string): ReadBack {
+function readBackOf(version: 1 | 2, mark: string): Omit<ReadBack, keyof ReadNetwork> {
   const layout = findLayout()!;
   const root = `${layout.version === 1 ? layout.memoryMount : layout.mount}/${mark}`;
   const file = {
@@ -84,5 +113,6 @@ function readBackOf(version: 1 | 2, mark: string): ReadBack {
         .filter((line) => line !== '').length,
     ramBytes: async () => Number(run('awk', '/^MemTotal:/ { print $2 }', '/proc/meminfo')) * 1024,
     cpus: async () => Number(run('nproc', '--all')),
+    firewallText: async () => run('nsenter', `--net=${ownNamespaceOf(mark)}`, 'nft', 'list', 'ruleset'),
   };
 }

@@ -1,14 +1,23 @@
 import { describe, it } from 'vitest';
 import { createSimulation } from '../../backends/sim/simulation.ts';
 import type { CgroupReader } from '../../src/host/cgroups.ts';
+import { elementKey } from '../../src/host/firewall.ts';
+import type { Host } from '../../src/host/host.ts';
+import { entryKey } from '../../src/host/routing.ts';
 import { bytes, GIB } from '../../src/host/units.ts';
 import { policyByName } from '../../src/memory/policies.ts';
 import { supervisorFactory } from '../../src/memory/supervisor.ts';
 import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
-import type { ContractCase, ContractFixture } from './contract.ts';
+import { ADDRESS_HERE, ADDRESS_THERE, type ContractCase, type ContractFixture, type ReadBack } from './contract.ts';
+import { firewallPacketsContract } from './firewall-packets.ts';
+import { firewallContract } from './firewall.ts';
+import { linksContract } from './links.ts';
 import { machineContract } from './machine.ts';
+import { namespacesContract } from './namespaces.ts';
+import { probesContract } from './probes.ts';
+import { routingContract } from './routing.ts';
 import { supervisionContract } from './supervision.ts';
 
 const CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> = {
@@ -17,6 +26,11 @@ const CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> = {
   cgroups: cgroupsContract,
   containers: containersContract,
   supervision: supervisionContract,
+  namespaces: namespacesContract,
+  links: linksContract,
+  routing: routingContract,
+  firewall: [...firewallContract, ...firewallPacketsContract],
+  probes: probesContract,
 };
 
 const supervisor = supervisorFactory(({ policy: { name } }) => {
@@ -28,11 +42,29 @@ const supervisor = supervisorFactory(({ policy: { name } }) => {
 /** What virtual time a body may take before it is said never to get there. */
 const PATIENCE_MS = 60_000;
 
+/** The network as the raw host tells it. */
+const readNetworkOf = (raw: Host): Pick<ReadBack, 'namespaces' | 'link' | 'routing' | 'firewallText'> => ({
+  namespaces: () => raw.namespaces.list(),
+  async link({ namespace, name }) {
+    const found = (await raw.links.list([namespace])).find((link) => link.name === name);
+    if (found === undefined) return null;
+    const { type, up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 } = found;
+    return { type, up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 };
+  },
+  routing: async (namespace) => (await raw.routing.list([namespace])).map(entryKey),
+  async firewallText() {
+    const { frame, elements } = await raw.firewall.read();
+    return [...(frame ?? []), ...elements.map(elementKey)].join('\n');
+  },
+});
+
 /** A body gets the host as an engine would, and reads back through the raw host, past the chain. */
 function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
-  const machine = { name: 'sim', ramBytes: bytes(8 * GIB), cpus: 4, cgroupVersion };
-  const simulation = createSimulation({ seed: 1, hosts: [machine], supervisor });
+  const machine = { name: 'sim', ramBytes: bytes(8 * GIB), cpus: 4, cgroupVersion, uplink: null };
+  const hosts = [machine, { ...machine, name: 'other' }];
+  const simulation = createSimulation({ seed: 1, hosts, supervisor });
   const raw = simulation.host('sim');
+  let waiting = false;
   const stateOf = async (path: string) => (await raw.cgroups.list()).find((state) => state.path === path);
   const reading = <T>(path: string, read: (reader: CgroupReader) => T): T => {
     const reader = raw.cgroups.open(path);
@@ -46,8 +78,10 @@ function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
     host: simulation.connect('sim'),
     backend: 'sim',
     cgroupVersion,
-    settle: (work) => simulation.run(work),
+    // Within what is waited for, time goes on already.
+    settle: (work) => (waiting ? work() : simulation.run(work)),
     async waitUntil(predicate, what) {
+      waiting = true;
       await simulation.run(async () => {
         const untilMs = simulation.nowMs() + PATIENCE_MS;
         while (!(await predicate())) {
@@ -55,6 +89,7 @@ function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
           await raw.clock.sleep(10);
         }
       });
+      waiting = false;
     },
     readBack: {
       cgroupPaths: async () => (await raw.cgroups.list()).map(({ path }) => path),
@@ -63,6 +98,12 @@ function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
       processes: async (path) => simulation.processes('sim', path),
       ramBytes: async () => machine.ramBytes,
       cpus: async () => machine.cpus,
+      ...readNetworkOf(raw),
+    },
+    async another(name) {
+      simulation.plug('sim', { prefix: ADDRESS_HERE });
+      simulation.plug(name, { prefix: ADDRESS_THERE });
+      return simulation.connect(name);
     },
   };
 }

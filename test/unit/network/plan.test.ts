@@ -47,6 +47,7 @@ const wire: LinkState = {
   alias: '',
   master: null,
   learning: true,
+  hairpin: false,
   forwarding: false,
   ipv6: false,
 };

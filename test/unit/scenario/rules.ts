@@ -1,10 +1,11 @@
 import { checkFault } from '../../../backends/sim/faults.ts';
+import { checkNetworks, networkNames } from '../../../src/commands/network-rules.ts';
 import { resolveLine } from '../../../src/memory/line.ts';
 import { policyNames } from '../../../src/memory/policies.ts';
 import type { Rules } from '../../../src/scenario/scenario.ts';
 
 /** The product's own parts, as the commands give them. */
-export const rules: Rules = { policies: policyNames, resolveLine, checkFault };
+export const rules: Rules = { policies: policyNames, resolveLine, checkFault, checkNetworks, networkNames };
 
 /** A scenario that is right, one thing a line, so that a test can make one line wrong. */
 export const GOOD = `title: A test

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { CgroupLayout } from '../../../../backends/linux/cgroup-layout.ts';
-import { type CommandPlace, commandOf, quote } from '../../../../backends/linux/commands.ts';
+import { type CommandPlace, commandOf } from '../../../../backends/linux/commands.ts';
+import { quote } from '../../../../backends/linux/quote.ts';
 import type { Step } from '../../../../src/host/steps.ts';
 import { bytes } from '../../../../src/host/units.ts';
 
