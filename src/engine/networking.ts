@@ -58,7 +58,15 @@ export class Networking {
 
   /** What hosts share, after this host has everything it needs of it: what it lost while it was away is taken anew. */
   async keep(asked: Asked, observed: NetworkObserved): Promise<Shared> {
-    const shared = await this.#sharing.readOrLast((error) => this.#tellTrouble(error.message));
+    let shared: Shared;
+    try {
+      shared = await this.#sharing.read();
+    } catch (error) {
+      // A store that is down changes nothing for who runs.
+      if (!(error instanceof HostError) || this.#sharing.last === undefined) throw error;
+      this.#tellTrouble(error.message);
+      return this.#sharing.last;
+    }
     if (asked.desired?.network === undefined) return shared;
     const whole = claimOf(asked, observed);
     const refused: string[] = [];

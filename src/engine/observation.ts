@@ -61,13 +61,19 @@ export interface AddressObservation {
 export interface ReachObservation {
   readonly kind: 'reach';
   readonly atMs: number;
+  /** The moment it was asked for, by the timeline: of one moment all are sent together. */
+  readonly momentMs: number;
   /** The sender, and the address it gave as its own where that is not so. */
   readonly from: string;
   readonly forgedSource?: string;
+  /** Whom it was to reach, as it was asked, and the address that came to; null: it had none, and nothing was sent. */
   readonly to: string;
+  readonly address: string | null;
   readonly protocol: 'udp' | 'icmp';
   readonly port?: number;
   readonly payloadBytes?: number;
+  /** As large as the sender's link takes. */
+  readonly full?: true;
   /** As in `ProbeResult`. */
   readonly answeredBy: string | null;
   readonly arrivedAt: string | null;

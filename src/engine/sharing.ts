@@ -56,15 +56,9 @@ export class Sharing {
     return sharedOf([...entries.filter(({ key }) => !changed.has(key)), ...changed.values()]);
   }
 
-  /** As it was last read, where the store does not answer. @throws HostError where it was never read */
-  async readOrLast(onTrouble: (error: HostError) => void): Promise<Shared> {
-    try {
-      return await this.read();
-    } catch (error) {
-      if (!(error instanceof HostError) || this.#last === undefined) throw error;
-      onTrouble(error);
-      return this.#last;
-    }
+  /** As it was last read; undefined where it never was. */
+  get last(): Shared | undefined {
+    return this.#last;
   }
 
   /**
