@@ -94,20 +94,21 @@ function createLink({ namespace, name, alias, mac, mtu, kind }: LinkSpec): strin
 }
 
 function setLink({ namespace, name, set }: LinkChange): string[] {
-  const { up, mtu, mac, alias, master, learning, forwarding, ipv6 } = set;
+  const { up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 } = set;
   const words = [
     ...(mtu === undefined ? [] : [`mtu ${mtu}`]),
     ...(mac === undefined ? [] : [`address ${mac}`]),
     ...(alias === undefined ? [] : [`alias ${quote(alias)}`]),
     ...(master === undefined ? [] : [master === null ? 'nomaster' : `master ${quote(master)}`]),
   ];
+  const port = (setting: string, on: boolean | undefined): string[] =>
+    on === undefined ? [] : [`${bridge(namespace)} link set dev ${quote(name)} ${setting} ${on ? 'on' : 'off'}`];
   const file = (family: string, setting: string): string => `/proc/sys/net/${family}/conf/${name}/${setting}`;
   return [
     ...(ipv6 === undefined ? [] : [write(namespace, file('ipv6', 'disable_ipv6'), ipv6 ? '0' : '1')]),
     ...(words.length === 0 ? [] : [`${ip(namespace)} link set dev ${quote(name)} ${words.join(' ')}`]),
-    ...(learning === undefined
-      ? []
-      : [`${bridge(namespace)} link set dev ${quote(name)} learning ${learning ? 'on' : 'off'}`]),
+    ...port('learning', learning),
+    ...port('hairpin', hairpin),
     ...(forwarding === undefined ? [] : [write(namespace, file('ipv4', 'forwarding'), forwarding ? '1' : '0')]),
     ...(up === undefined ? [] : [`${ip(namespace)} link set dev ${quote(name)} ${up ? 'up' : 'down'}`]),
   ];

@@ -5,12 +5,14 @@ import * as z from 'zod';
 import { openLinuxHost } from '../../backends/linux/host.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import { sweepDeadRuns } from '../../backends/linux/runs.ts';
+import { attachBench } from '../../bench/attach.ts';
 import { memoryBench } from '../../bench/memory.ts';
 import { replayBench } from '../../bench/replay.ts';
 import type { BenchResult } from '../../bench/result.ts';
 import { ENTRIES } from './backend/linux.ts';
 import { readCommit } from './commit.ts';
 import { EXIT, UsageError } from './errors.ts';
+import { untilInterrupted } from './interruption.ts';
 import { noStore } from './no-store.ts';
 
 type Progress = (what: string) => void;
@@ -20,19 +22,46 @@ interface BenchRun {
   readonly results: readonly BenchResult[];
 }
 
+interface Bench {
+  /** What it measures, for the help. */
+  readonly measures: string;
+  readonly run: (runs: number, onProgress: Progress) => Promise<BenchRun>;
+}
+
 /** What can be measured, by name. */
-const BENCHES: Readonly<Record<string, (runs: number, onProgress: Progress) => Promise<BenchRun>>> = {
-  memory: async (runs, onProgress) => {
-    await sweepDeadRuns();
-    return await memoryBench({
-      runs,
-      onProgress,
-      root: runMark('bench'),
-      open: (root) => openLinuxHost({ name: 'bench', root, entries: ENTRIES, store: noStore }),
-    });
+const BENCHES: Readonly<Record<string, Bench>> = {
+  attach: {
+    measures:
+      'how long a container waits for its network, beside the CNI plugins; a thousand at once; another host; a million simulated pairs',
+    run: async (runs, onProgress) => {
+      await sweepDeadRuns();
+      const interruption = untilInterrupted();
+      try {
+        return await attachBench({ runs, onProgress, signal: interruption.signal });
+      } finally {
+        interruption.close();
+      }
+    },
   },
-  replay: (runs, onProgress) => replayBench({ runs, onProgress, tracesFolder: process.env['PLIMSOLL_TRACES'] }),
+  memory: {
+    measures: 'what the memory supervisor costs with a thousand containers, and how fast it acts',
+    run: async (runs, onProgress) => {
+      await sweepDeadRuns();
+      return await memoryBench({
+        runs,
+        onProgress,
+        root: runMark('bench'),
+        open: (root) => openLinuxHost({ name: 'bench', root, entries: ENTRIES, store: noStore }),
+      });
+    },
+  },
+  replay: {
+    measures: 'how fast recorded usage is replayed, and a machine simulated',
+    run: (runs, onProgress) => replayBench({ runs, onProgress, tracesFolder: process.env['PLIMSOLL_TRACES'] }),
+  },
 };
+
+const MEASURES = Object.entries(BENCHES).map(([name, { measures }]) => `  ${name.padEnd(8)}${measures}`);
 
 const Earlier = z.object({ results: z.array(z.object({ id: z.string(), value: z.number() })) });
 
@@ -59,11 +88,12 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
       .option('runs', { type: 'number', default: 5, describe: 'Rounds; the figures are medians' })
       .option('out', { type: 'string', describe: 'Folder to write NAME.json to' })
       .option('against', { type: 'string', describe: 'An earlier NAME.json to compare with' })
-      .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' }),
+      .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' })
+      .epilogue(['What each measures:', ...MEASURES].join('\n')),
   handler: async ({ name, runs, out, against, json }) => {
     if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`--runs ${runs}: write a whole number, 1 or more`);
     const earlier = against === undefined ? new Map<string, number>() : readEarlier(against);
-    const { environment, results } = await BENCHES[name]!(runs, (what) => process.stderr.write(`${what}\n`));
+    const { environment, results } = await BENCHES[name]!.run(runs, (what) => process.stderr.write(`${what}\n`));
     const document = { bench: name, commit: await readCommit(), environment, results };
     const text = `${JSON.stringify(document, null, 2)}\n`;
     if (out !== undefined) {
@@ -84,8 +114,9 @@ function readEarlier(path: string): Map<string, number> {
   }
 }
 
-function lineOf({ id, value, unit, min, max, runs }: BenchResult, before: number | undefined): string {
+function lineOf({ id, value, unit, min, max, runs, peer }: BenchResult, before: number | undefined): string {
   const figure = (number: number): string => Number(number.toPrecision(4)).toString();
   const change = before === undefined ? '' : `, ${figure(value / before)} of ${figure(before)} before`;
-  return `${id}: ${figure(value)} ${unit} (${figure(min)} to ${figure(max)} in ${runs} runs${change})\n`;
+  const beside = peer === undefined ? '' : `, ${figure(peer.ratio)} of the ${figure(peer.value)} of ${peer.name}`;
+  return `${id}: ${figure(value)} ${unit} (${figure(min)} to ${figure(max)} in ${runs} runs${change})${beside}\n`;
 }

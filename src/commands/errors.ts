@@ -1,7 +1,9 @@
 import { HostError } from '../host/errors.ts';
+import { AddressError } from '../host/ipv4.ts';
 import { UnitError } from '../host/units.ts';
 import { PolicyFault } from '../memory/checked.ts';
 import { MemoryError } from '../memory/line.ts';
+import { NetworkError } from '../network/desired.ts';
 import { ScenarioError } from '../scenario/errors.ts';
 import { Interrupted } from '../scenario/run.ts';
 import { TraceError } from '../traces/errors.ts';
@@ -25,6 +27,8 @@ const BAD_INPUT = [
   ReplayError,
   MemoryError,
   UnitError,
+  NetworkError,
+  AddressError,
 ] as const;
 
 /** What to print of an error, and the exit code. Only what nobody foresaw has a stack, and that only for those who ask. */

@@ -1,6 +1,7 @@
 import type { Observation } from '../engine/observation.ts';
 import { formatBytes, formatMilliseconds } from '../host/units.ts';
 import type { RunResult } from '../scenario/run.ts';
+import { reachMatrices } from './reach-matrix.ts';
 
 /** What `plimsoll run --json` prints. */
 export interface RunDocument {
@@ -81,6 +82,7 @@ export function textOf(why: string, result: RunResult, digest: string, reproduce
     '',
     `${header.backend === 'sim' ? 'simulated' : 'on this machine'}, policy ${header.policy}, seed ${header.seed}`,
     ...accountOf(result.observations),
+    ...reachMatrices(result.observations),
     '',
     ...verdicts.flatMap(({ text, held, detail }) => [
       `${held === null ? '–' : held ? '✓' : '✗'} ${text}`,
@@ -142,6 +144,11 @@ function tell(observation: Observation): string | undefined {
       return `${observation.about}: ${observation.message}`;
     case 'step':
       return observation.error === undefined ? undefined : `refused: ${observation.error}`;
+    case 'address':
+      return observation.taken
+        ? `has ${observation.address} in network ${observation.network}`
+        : `gave back ${observation.address} of network ${observation.network}`;
+    case 'reach':
     case 'look':
     case 'sample':
     case 'end':

@@ -19,6 +19,7 @@ import { printPlan } from './dry-run.ts';
 import { EXIT, UsageError } from './errors.ts';
 import { documentOf, textOf } from './output.ts';
 import { untilInterrupted } from './interruption.ts';
+import { checkNetworks, networkNames } from './network-rules.ts';
 import { progressOnStderr } from './progress.ts';
 import { loadPoliciesOf } from './scenario-policies.ts';
 
@@ -134,6 +135,8 @@ export const rulesFor = (backend: BackendName, dryRun = false): Rules => ({
   policies: policyNames,
   resolveLine,
   checkFault,
+  checkNetworks,
+  networkNames,
   ...(backend === 'linux' && !dryRun && { machineRamBytes: totalmem() }),
 });
 

@@ -1,7 +1,37 @@
 import { z } from 'zod';
 import { type Bytes, parseBytes, UnitError } from '../host/units.ts';
-import { exactlyOne, kindOf, name, strict } from './fields.ts';
+import { duration, exactlyOne, kindOf, name, strict } from './fields.ts';
+import { address } from './network-fields.ts';
+import type { ReachClaim } from './reach.ts';
 import type { Claim } from './scenario.ts';
+
+/** Payloads that IPv4 and UDP can carry: 65 535 less 28 bytes of headers. */
+const PAYLOAD_MAX_BYTES = 65_507;
+
+/** What is claimed of containers and memory. */
+type MemoryClaim = Exclude<Claim, ReachClaim>;
+
+const end = z.string().min(1);
+const ends = z.unknown().transform((written) => (Array.isArray(written) ? (written as unknown[]) : [written]));
+const some = ends.pipe(z.array(end).min(1, 'an empty list claims nothing: name who'));
+
+/** Who reaches whom, before the names are looked up. */
+const reach = <Kind extends ReachClaim['kind']>(kind: Kind) =>
+  strict({
+    from: some,
+    to: some,
+    answeredBy: end.optional(),
+    as: address.optional(),
+    seenFrom: end.optional(),
+    payload: z
+      .union(
+        [z.literal('full'), z.int().min(0).max(PAYLOAD_MAX_BYTES)],
+        `a payload is a number of bytes up to ${PAYLOAD_MAX_BYTES}, or full`,
+      )
+      .optional(),
+    at: duration.optional(),
+  }).transform((written) => ({ ...written, kind }));
+export type ReachWritten = z.infer<ReturnType<typeof reach<ReachClaim['kind']>>>;
 
 const names = z.array(name).min(1, 'an empty list claims nothing: name a container, or write noKills: true');
 const count = z.int().min(0);
@@ -22,36 +52,40 @@ const limit = z.unknown().transform((written, context): { bytes: Bytes } | { ofH
 });
 
 const CLAIMS = {
-  killed: z.array(name).transform((containers): Claim => ({ kind: 'killed', containers })),
-  notKilled: names.transform((containers): Claim => ({ kind: 'notKilled', containers })),
-  noKills: z.literal(true, 'write noKills: true').transform((): Claim => ({ kind: 'noKills' })),
+  killed: z.array(name).transform((containers): MemoryClaim => ({ kind: 'killed', containers })),
+  notKilled: names.transform((containers): MemoryClaim => ({ kind: 'notKilled', containers })),
+  noKills: z.literal(true, 'write noKills: true').transform((): MemoryClaim => ({ kind: 'noKills' })),
   kills: strict({ atLeast: count.optional(), atMost: count.optional() })
     .refine(
       ({ atLeast, atMost }) => atLeast !== undefined || atMost !== undefined,
       'it claims nothing: write atLeast or atMost',
     )
-    .transform(({ atLeast, atMost }): Claim => ({
+    .transform(({ atLeast, atMost }): MemoryClaim => ({
       kind: 'kills',
       ...(atLeast !== undefined && { atLeast }),
       ...(atMost !== undefined && { atMost }),
     })),
   killedBy: strict({ container: name, cause: z.enum(['supervisor', 'kernel', 'exit']) }).transform(
-    ({ container, cause }): Claim => ({ kind: 'killedBy', container, cause }),
+    ({ container, cause }): MemoryClaim => ({ kind: 'killedBy', container, cause }),
   ),
-  wouldKill: z.array(name).transform((containers): Claim => ({ kind: 'wouldKill', containers })),
-  livesToTheEnd: names.transform((containers): Claim => ({ kind: 'livesToTheEnd', containers })),
-  livesOverRequest: names.transform((containers): Claim => ({ kind: 'livesOverRequest', containers })),
-  totalAtMost: limit.transform((limit): Claim => ({ kind: 'totalAtMost', limit })),
+  wouldKill: z.array(name).transform((containers): MemoryClaim => ({ kind: 'wouldKill', containers })),
+  livesToTheEnd: names.transform((containers): MemoryClaim => ({ kind: 'livesToTheEnd', containers })),
+  livesOverRequest: names.transform((containers): MemoryClaim => ({ kind: 'livesOverRequest', containers })),
+  totalAtMost: limit.transform((limit): MemoryClaim => ({ kind: 'totalAtMost', limit })),
   killsWithinLooks: z
     .int()
     .min(1)
-    .transform((looks): Claim => ({ kind: 'killsWithinLooks', looks })),
-  passedOver: names.transform((containers): Claim => ({ kind: 'passedOver', containers })),
-  reason: strict({ container: name, contains: z.string().min(1) }).transform(({ container, contains }): Claim => ({
-    kind: 'reason',
-    container,
-    contains,
-  })),
+    .transform((looks): MemoryClaim => ({ kind: 'killsWithinLooks', looks })),
+  passedOver: names.transform((containers): MemoryClaim => ({ kind: 'passedOver', containers })),
+  reason: strict({ container: name, contains: z.string().min(1) }).transform(
+    ({ container, contains }): MemoryClaim => ({
+      kind: 'reason',
+      container,
+      contains,
+    }),
+  ),
+  reaches: reach('reaches'),
+  cannotReach: reach('cannotReach'),
 };
 
 const CLAIM_NAMES = Object.keys(CLAIMS) as (keyof typeof CLAIMS)[];
@@ -71,6 +105,8 @@ export const claim = strict({
   killsWithinLooks: CLAIMS.killsWithinLooks.optional(),
   passedOver: CLAIMS.passedOver.optional(),
   reason: CLAIMS.reason.optional(),
+  reaches: CLAIMS.reaches.optional(),
+  cannotReach: CLAIMS.cannotReach.optional(),
 })
   .superRefine(exactlyOne(CLAIM_NAMES, 'a claim'))
   .transform(({ host, ...claims }) => ({
@@ -78,8 +114,12 @@ export const claim = strict({
     claim: CLAIM_NAMES.map((each) => claims[each]).find((each) => each !== undefined)!,
   }));
 
+/** Is it about who reaches whom? */
+export const isReach = (claim: MemoryClaim | ReachWritten): claim is ReachWritten =>
+  claim.kind === 'reaches' || claim.kind === 'cannotReach';
+
 /** The containers that a claim names. */
-export function containersOf(claim: Claim): readonly string[] {
+export function containersOf(claim: MemoryClaim): readonly string[] {
   if ('containers' in claim) return claim.containers;
   return 'container' in claim ? [claim.container] : [];
 }

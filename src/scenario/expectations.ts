@@ -1,6 +1,7 @@
 import type { Observation } from '../engine/observation.ts';
 import { formatBytes } from '../host/units.ts';
 import { type Kill, killsOf } from './kills.ts';
+import { judgeReach } from './reach.ts';
 import type { BackendName, Claim, Expectation, Scenario } from './scenario.ts';
 
 /** What became of an expectation; `held` null: it does not apply to this run. */
@@ -94,6 +95,9 @@ function judgeClaim(claim: Claim, seen: Seen): Judgement {
         detail: reasons.length === 0 ? `${claim.container} was not killed` : reasons.join('; '),
       };
     }
+    case 'reaches':
+    case 'cannotReach':
+      return judgeReach(claim, seen.observations);
   }
 }
 

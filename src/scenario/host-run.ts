@@ -1,9 +1,11 @@
 import type { Desired } from '../engine/desired.ts';
-import type { NoteObservation, ObservationSink } from '../engine/observation.ts';
+import type { NoteObservation, Observation, ObservationSink } from '../engine/observation.ts';
 import type { Clock } from '../host/clock.ts';
 import { EngineCrash, HostError } from '../host/errors.ts';
 import type { EngineFactory, ScenarioBackend, ScenarioEngine } from './run.ts';
-import type { Action, ScenarioContainer } from './scenario.ts';
+import { doByHand } from './by-hand.ts';
+import { leaseIn, type Leases } from './leases.ts';
+import type { Action, Attachment, ScenarioContainer } from './scenario.ts';
 
 /** Microseconds are as fine as a recording needs. */
 export const sinceMs = (zeroMs: number, clock: Clock): number =>
@@ -14,11 +16,13 @@ export const asked = ({
   requestBytes,
   priority,
   workload,
+  attachments,
 }: ScenarioContainer): Desired['containers'][number] => ({
   name,
   requestBytes,
   priority,
   workload,
+  ...(attachments !== undefined && { attachments }),
 });
 
 /** After a crash that a fault caused, an engine is back after so long: what a service manager takes. */
@@ -36,6 +40,9 @@ interface HostRunOptions {
   readonly engineFor: EngineFactory;
   readonly hasFaults: boolean;
   readonly desired: Desired;
+  readonly leases: Leases;
+  /** The scenario's file, for errors in what is done by hand. */
+  readonly file: string;
 }
 
 /** One host of a run: its engine, and the one after that when it crashed. */
@@ -45,13 +52,15 @@ export class HostRun {
   readonly #options: HostRunOptions;
   readonly #ended = new AbortController();
   /** Told by the run itself; each waits until its engine has told what was seen before. */
-  readonly #notes: NoteObservation[] = [];
+  readonly #notes: Observation[] = [];
   #desired: Desired;
   #engine: Promise<ScenarioEngine> | undefined;
   #crashes = 0;
   #watching: Promise<void> = Promise.resolve();
   /** Asks again what was refused; undefined while nothing is. */
   #retrying: Promise<void> | undefined;
+  /** While the host is silent: lets its next engine come. */
+  #wake: (() => void) | undefined;
 
   constructor(name: string, backend: ScenarioBackend, options: HostRunOptions) {
     this.name = name;
@@ -70,20 +79,50 @@ export class HostRun {
 
   /** Does what the timeline says. */
   async act(action: Action, containers: ReadonlyMap<string, ScenarioContainer>): Promise<void> {
-    if (action.kind === 'crash') {
-      this.#restart(this.#crashes, action.restartAfterMs);
-      return;
+    switch (action.kind) {
+      case 'crash':
+        this.#restart(this.#crashes, action.restartAfterMs);
+        return;
+      case 'hostDown':
+        return this.#fallSilent(action.uplink);
+      case 'hostUp':
+        return this.#comeBack(action.uplink);
+      case 'byHand':
+        for (const change of action.changes) {
+          const bystander = this.#backend.bystander(this.name);
+          const done = await doByHand(bystander, change, leaseIn(this.#options.leases, this.#options.file));
+          this.#note('timeline', `by hand: ${done}`);
+        }
+        return;
+      case 'start':
+      case 'stop':
+      case 'request':
+      case 'memory':
+      case 'attach':
+      case 'detach':
+        this.#desired = changed(this.#desired, action, containers);
+        await this.#ask();
     }
-    this.#desired = changed(this.#desired, action, containers);
-    await this.#ask();
+  }
+
+  /** Where a container is to be attached now; undefined where it is not to be there. */
+  attachmentsOf(container: string): readonly Attachment[] | undefined {
+    return this.#desired.containers.find(({ name }) => name === container)?.attachments;
+  }
+
+  /** Tells what was seen beside the engine, as of now. */
+  tell(observation: Observation): void {
+    this.#notes.push(observation);
   }
 
   /** Ends the watch and takes what is still to be seen. */
   async settle(): Promise<void> {
     this.#ended.abort();
-    await this.#watching;
-    await this.#retrying;
-    await this.#survive((engine) => engine.tick());
+    if (this.#wake === undefined) {
+      await this.#watching;
+      await this.#retrying;
+      await this.#survive((engine) => engine.tick());
+    }
     this.tellNotes();
   }
 
@@ -95,6 +134,7 @@ export class HostRun {
   /** Brings the host back to nothing asked, whatever state it is in. */
   async clear(): Promise<void> {
     this.#ended.abort();
+    this.#wake?.();
     await this.#watching.catch(() => undefined);
     await this.#retrying?.catch(() => undefined);
     if (this.#engine === undefined) return;
@@ -162,6 +202,37 @@ export class HostRun {
     await this.#backend.crash(this.name);
     this.#note('crash', `the engine crashed; another takes over after ${afterMs} ms`);
     await this.#backend.clock.sleep(afterMs);
+    return this.#recover();
+  }
+
+  /** To the others a host whose wire is dead is dead, whatever still runs on it. */
+  async #fallSilent(uplink: string): Promise<void> {
+    this.#crashes++;
+    const awake = new Promise<void>((resolve) => {
+      this.#wake = resolve;
+    });
+    // Before the crash: whoever works with the engine of the moment turns to the next one at once.
+    this.#engine = awake.then(() => (this.#ended.signal.aborted ? this.#connect() : this.#recover()));
+    this.#engine.catch(() => undefined);
+    await this.#backend.crash(this.name);
+    await this.#setUplink(uplink, false);
+    this.#note('timeline', 'the host falls silent: its engine is gone and its uplink down');
+  }
+
+  async #comeBack(uplink: string): Promise<void> {
+    await this.#setUplink(uplink, true);
+    this.#note('timeline', 'the host comes back');
+    this.#wake?.();
+    this.#wake = undefined;
+    await this.#survive(async () => undefined);
+  }
+
+  async #setUplink(name: string, up: boolean): Promise<void> {
+    const { error } = await this.#backend.bystander(this.name).links.set([{ namespace: '', name, set: { up } }]);
+    if (error !== undefined) throw error;
+  }
+
+  async #recover(): Promise<ScenarioEngine> {
     const engine = await this.#connect();
     for (;;) {
       try {
@@ -192,7 +263,7 @@ export class HostRun {
   }
 
   /** What the supervisor saw before and no engine has taken yet is told first, so that a recording stands in order of time. */
-  #note(about: 'crash' | 'trouble', message: string): void {
+  #note(about: NoteObservation['about'], message: string): void {
     this.#notes.push({ kind: 'note', atMs: sinceMs(this.#options.zeroMs, this.#backend.clock), about, message });
   }
 }
@@ -203,24 +274,33 @@ const isRefusal = (error: unknown): error is Error =>
     error.name === 'EngineError' &&
     (error.cause === undefined || error.cause instanceof HostError));
 
-function changed(
-  { memory, containers }: Desired,
-  action: Exclude<Action, { kind: 'crash' }>,
-  all: ReadonlyMap<string, ScenarioContainer>,
-): Desired {
+type Change = Extract<Action, { kind: 'start' | 'stop' | 'request' | 'memory' | 'attach' | 'detach' }>;
+
+function changed(desired: Desired, action: Change, all: ReadonlyMap<string, ScenarioContainer>): Desired {
+  if (action.kind === 'memory') return { ...desired, memory: action.memory };
+  const { containers } = desired;
+  if (action.kind === 'start') return { ...desired, containers: [...containers, asked(all.get(action.container)!)] };
+  if (action.kind === 'stop')
+    return { ...desired, containers: containers.filter(({ name }) => name !== action.container) };
+  return {
+    ...desired,
+    containers: containers.map((container) =>
+      container.name === action.container ? { ...container, ...changeOf(container, action) } : container,
+    ),
+  };
+}
+
+/** What becomes of a container that is there. */
+function changeOf(
+  { attachments = [] }: Desired['containers'][number],
+  action: Extract<Change, { kind: 'request' | 'attach' | 'detach' }>,
+): Partial<Desired['containers'][number]> {
   switch (action.kind) {
-    case 'start':
-      return { memory, containers: [...containers, asked(all.get(action.container)!)] };
-    case 'stop':
-      return { memory, containers: containers.filter(({ name }) => name !== action.container) };
     case 'request':
-      return {
-        memory,
-        containers: containers.map((container) =>
-          container.name === action.container ? { ...container, requestBytes: action.requestBytes } : container,
-        ),
-      };
-    case 'memory':
-      return { memory: action.memory, containers };
+      return { requestBytes: action.requestBytes };
+    case 'attach':
+      return { attachments: [...attachments, action.attachment] };
+    case 'detach':
+      return { attachments: attachments.filter(({ network }) => network !== action.network) };
   }
 }

@@ -1,27 +1,26 @@
 import type { z } from 'zod';
-import type { PolicyReference } from '../host/supervision.ts';
-import { type Bytes, formatBytes, GIB, type Milliseconds } from '../host/units.ts';
-import { containersOf } from './claims.ts';
+import { Checking, own } from './checking.ts';
+import { containersOf, isReach } from './claims.ts';
 import { type Problem, ScenarioError } from './errors.ts';
+import { checkRequest, isPolicyOfOwn, memoryOf, memoryWrittenOf, ramBytesOf } from './load-memory.ts';
+import { hostNetworkOf, type Networks, networksOf } from './load-networks.ts';
+import { reachOf } from './load-reach.ts';
+import { endMsOf, timelineOf } from './load-timeline.ts';
 import { hint } from './nearest.ts';
-import { isFile } from './policy.ts';
 import {
-  type Action,
   BACKENDS,
   type Expectation,
-  type MemoryDesired,
   type Rules,
   type Scenario,
   type ScenarioContainer,
   type ScenarioFault,
   type ScenarioHost,
-  type TimelineEntry,
 } from './scenario.ts';
-import { inWords, type MemoryWritten, scenarioSchema, type ScenarioWritten } from './schema.ts';
+import { inWords, scenarioSchema } from './schema.ts';
 import { type Path, type Source, sourceOfData, sourceOfYaml } from './source.ts';
 
-/** A machine that nobody described. */
-const DEFAULT_HOST = { name: 'host', ramBytes: (16 * GIB) as Bytes, cpus: 4 };
+/** Of a machine that nobody described. */
+const DEFAULT_CPUS = 4;
 
 /** More would hide the first. */
 const PROBLEMS_MAX = 5;
@@ -37,9 +36,9 @@ export const scenarioOf = (written: unknown, file: string, rules: Rules): Scenar
 function check(source: Source, rules: Rules): Scenario {
   const result = scenarioSchema.safeParse(source.data, { error: inWords });
   if (!result.success) throw new ScenarioError(source.file, ordered(problemsOf(result.error.issues, source)));
-  const checker = new Checker(result.data, source, rules);
-  const scenario = checker.scenario();
-  if (checker.problems.length > 0) throw new ScenarioError(source.file, ordered(checker.problems));
+  const checking = new Checking(result.data, source, rules);
+  const scenario = scenarioFrom(checking);
+  if (checking.problems.length > 0) throw new ScenarioError(source.file, ordered(checking.problems));
   return scenario;
 }
 
@@ -60,308 +59,101 @@ const ordered = (problems: readonly Problem[]): Problem[] =>
 /** `containers.web.request: ` */
 const nameOf = (path: Path): string => (path.length === 0 ? '' : `${path.map(String).join('.')}: `);
 
-/** Builds the scenario from what was written, collecting what does not fit together. */
-class Checker {
-  readonly problems: Problem[] = [];
-  readonly #written: ScenarioWritten;
-  readonly #source: Source;
-  readonly #rules: Rules;
-  readonly #hostNames: readonly string[];
-  readonly #containerNames: readonly string[];
-
-  constructor(written: ScenarioWritten, source: Source, rules: Rules) {
-    this.#written = written;
-    this.#source = source;
-    this.#rules = rules;
-    this.#hostNames = written.hosts === undefined ? [DEFAULT_HOST.name] : Object.keys(written.hosts);
-    this.#containerNames = Object.keys(written.containers);
-  }
-
-  scenario(): Scenario {
-    const written = this.#written;
-    if (this.#hostNames.length === 0) this.#problem(['hosts'], 'it is empty: leave it out for one host, or name one');
-    if (this.#containerNames.length === 0) this.#problem(['containers'], 'it is empty: there is nothing to run');
-    const backends = written.backends ?? BACKENDS;
-    return {
-      file: this.#source.file,
-      title: written.title,
-      why: written.why,
-      seed: written.seed,
-      backends,
-      hosts: this.#hostNames.map((name) => this.#host(name)),
-      containers: this.#containers(),
-      timeline: this.#timeline(),
-      endMs: this.#endMs(),
-      faults: this.#faults(),
-      expectations: this.#expectations(),
-      written: this.#source.data,
-    };
-  }
-
-  #host(name: string): ScenarioHost {
-    const written = own(this.#written.hosts, name) ?? {};
-    return {
-      name,
-      ramBytes: this.#ramBytes(name),
-      cpus: written.cpus ?? DEFAULT_HOST.cpus,
-      ...(written.cgroup !== undefined && { cgroupVersion: written.cgroup }),
-      memory: this.#memory(this.#memoryOf(name), this.#ramBytes(name), [
-        ['hosts', name, 'memory'],
-        ['memory'],
-        ['hosts', name],
-      ]),
-    };
-  }
-
-  #ramBytes(host: string): Bytes {
-    return (this.#rules.machineRamBytes ?? own(this.#written.hosts, host)?.ram ?? DEFAULT_HOST.ramBytes) as Bytes;
-  }
-
-  /** What is written of a host's memory at the beginning: its own settings over those of all. */
-  #memoryOf(host: string): MemoryWritten {
-    return { ...this.#written.memory, ...own(this.#written.hosts, host)?.memory };
-  }
-
-  /** `places`: where the settings may stand, nearest first, for the line of a problem. */
-  #memory(written: MemoryWritten, ramBytes: Bytes, places: readonly Path[]): MemoryDesired {
-    const place = (setting: string): Path =>
-      places.map((path) => [...path, setting]).find((path) => this.#isWritten(path)) ??
-      places.find((path) => this.#isWritten(path)) ??
-      [];
-    const policy = this.#policy(written.policy, place('policy'));
-    const rest = { policy, dry: written.dry ?? false };
-    if (written.hardLimit === undefined) {
-      this.#problem(
-        place('hardLimit'),
-        'memory.hardLimit is missing: write how much all containers share, hardLimit: 200Mi',
-      );
-      return { ...rest, line: NO_LINE };
-    }
-    const { hardLimit, killAt, stopAt, ceiling, lookEvery } = written;
-    try {
-      const asked = { hardLimitBytes: hardLimit, killAt, stopAt, ceiling, lookEveryMs: lookEvery };
-      return { ...rest, line: this.#rules.resolveLine(asked, ramBytes) };
-    } catch (error) {
-      if (!(error instanceof Error && 'setting' in error)) throw error;
-      this.#problem(place(String(error.setting).replace(/(?:Bytes|Ms)$/, '')), error.message);
-      return { ...rest, line: NO_LINE };
-    }
-  }
-
-  #policy(written: string | undefined, path: Path): PolicyReference {
-    const { policies } = this.#rules;
-    const policy = written ?? policies[0]!;
-    if (isFile(policy)) return { name: policyNameOf(policy), file: policy };
-    if (!policies.includes(policy))
-      this.#problem(
-        path,
-        `there is no policy "${policy}": ${hint(policy, policies)} A file of your own is written ./mine.ts`,
-      );
-    return { name: policy };
-  }
-
-  #containers(): ScenarioContainer[] {
-    const started = new Set(this.#written.timeline.map(({ do: what }) => (what === 'end' ? undefined : what.start)));
-    return Object.entries(this.#written.containers).map(([name, written]): ScenarioContainer => {
-      const path = ['containers', name];
-      const host = this.#hostOf(written.host, [...path, 'host']);
-      this.#checkRequest(written.request, host, [...path, 'request']);
-      return {
-        name,
-        host,
-        requestBytes: written.request,
-        priority: written.priority ?? 0,
-        workload: written.workload,
-        fromBeginning: !started.has(name),
-      };
-    });
-  }
-
-  /** The host that is meant: the only one, where none is named. */
-  #hostOf(written: string | undefined, path: Path): string {
-    if (written !== undefined && !this.#hostNames.includes(written))
-      this.#problem(path, `there is no host "${written}": ${hint(written, this.#hostNames)}`);
-    if (written === undefined && this.#hostNames.length > 1)
-      this.#problem(path, `there are ${this.#hostNames.length} hosts: say which, host: ${this.#hostNames[0]}`);
-    return written ?? this.#hostNames[0] ?? DEFAULT_HOST.name;
-  }
-
-  #checkRequest(requestBytes: number, host: string, path: Path): void {
-    const ramBytes = this.#ramBytes(host);
-    if (requestBytes > ramBytes)
-      this.#problem(
-        path,
-        `a request of ${formatBytes(requestBytes)} is more than its host's RAM of ${formatBytes(ramBytes)}: lower it`,
-      );
-  }
-
-  #timeline(): TimelineEntry[] {
-    const lifecycle = new Map<string, 'there' | 'absent'>();
-    const memory = new Map(this.#hostNames.map((name) => [name, this.#memoryOf(name)]));
-    const firsts = new Map<string, string>();
-    const entries = this.#written.timeline.map((entry, index) => ({ ...entry, index })).toSorted((a, b) => a.at - b.at);
-    for (const { do: what } of entries) {
-      if (what !== 'end' && what.start !== undefined && !firsts.has(what.start)) firsts.set(what.start, 'start');
-    }
-    for (const name of this.#containerNames) lifecycle.set(name, firsts.has(name) ? 'absent' : 'there');
-
-    return entries.flatMap(({ at, do: what, index }): TimelineEntry[] => {
-      if (what === 'end') return [];
-      const path = ['timeline', index, 'do'];
-      const action = this.#action(what, path, lifecycle, memory);
-      return action === undefined ? [] : [{ atMs: at, action }];
-    });
-  }
-
-  #action(
-    what: Exclude<ScenarioWritten['timeline'][number]['do'], 'end'>,
-    path: Path,
-    lifecycle: Map<string, 'there' | 'absent'>,
-    memory: Map<string, MemoryWritten>,
-  ): Action | undefined {
-    if (what.start !== undefined) {
-      if (!this.#isContainer(what.start, [...path, 'start'])) return undefined;
-      if (lifecycle.get(what.start) === 'there')
-        this.#problem([...path, 'start'], `"${what.start}" is there already: stop it first`);
-      lifecycle.set(what.start, 'there');
-      return { kind: 'start', container: what.start };
-    }
-    if (what.stop !== undefined) {
-      if (!this.#isContainer(what.stop, [...path, 'stop'])) return undefined;
-      if (lifecycle.get(what.stop) === 'absent')
-        this.#problem([...path, 'stop'], `"${what.stop}" is not there at that time: start it first`);
-      lifecycle.set(what.stop, 'absent');
-      return { kind: 'stop', container: what.stop };
-    }
-    if (what.request !== undefined) {
-      const { container, to } = what.request;
-      if (!this.#isContainer(container, [...path, 'request', 'container'])) return undefined;
-      this.#checkRequest(to, own(this.#written.containers, container)?.host ?? this.#hostNames[0]!, [
-        ...path,
-        'request',
-        'to',
-      ]);
-      return { kind: 'request', container, requestBytes: to };
-    }
-    if (what.memory !== undefined) {
-      const { host: named, ...changes } = what.memory;
-      const host = this.#hostOf(named, [...path, 'memory', 'host']);
-      const changed = { ...memory.get(host), ...changes };
-      memory.set(host, changed);
-      return { kind: 'memory', host, memory: this.#memory(changed, this.#ramBytes(host), [[...path, 'memory']]) };
-    }
-    const crash = what.crash!;
-    return {
-      kind: 'crash',
-      host: this.#hostOf(crash.host, [...path, 'crash', 'host']),
-      restartAfterMs: crash.restartAfter,
-    };
-  }
-
-  #isContainer(name: string, path: Path): boolean {
-    if (this.#containerNames.includes(name)) return true;
-    this.#problem(path, `there is no container "${name}": ${hint(name, this.#containerNames)}`);
-    return false;
-  }
-
-  #endMs(): Milliseconds {
-    const { timeline } = this.#written;
-    const ends = timeline.flatMap((entry, index) => (entry.do === 'end' ? [{ atMs: entry.at, index }] : []));
-    const [end, another] = ends;
-    if (end === undefined) {
-      this.#problem(['timeline'], 'the timeline has no end: write { at: 10s, do: end }');
-      return 0 as Milliseconds;
-    }
-    if (another !== undefined) this.#problem(['timeline', another.index], 'it ends twice: keep one end');
-    if (end.atMs === 0) this.#problem(['timeline', end.index], 'it ends at 0: let the scenario last, at: 10s');
-    for (const [index, entry] of timeline.entries()) {
-      if (entry.do !== 'end' && entry.at >= end.atMs)
-        this.#problem(['timeline', index], 'it comes when the scenario has ended: put the end later');
-    }
-    return end.atMs;
-  }
-
-  #faults(): ScenarioFault[] {
-    const { faults = [], backends } = this.#written;
-    if (faults.length > 0 && backends?.includes('linux') === true)
-      this.#problem(
-        ['backends'],
-        'only a simulated host can have faults: write backends: [sim], or leave the faults out',
-      );
-    for (const [index, fault] of faults.entries()) {
-      if (fault.host !== undefined) this.#hostOf(fault.host, ['faults', index, 'host']);
-      try {
-        this.#rules.checkFault(fault);
-      } catch (error) {
-        this.#problem(['faults', index, 'on'], error instanceof Error ? error.message : String(error));
-      }
-    }
-    return faults;
-  }
-
-  #expectations(): Expectation[] {
-    return (this.#written.expectations ?? []).map(
-      ({ text, that: { claim, host }, backends, policies }, index): Expectation => {
-        const path = ['expectations', index];
-        for (const name of containersOf(claim)) this.#isContainer(name, [...path, 'that']);
-        if (host !== undefined) this.#hostOf(host, [...path, 'that', 'host']);
-        for (const [at, policy] of (policies ?? []).entries()) {
-          if (!this.#rules.policies.includes(policy) && !this.#isPolicyOfOwn(policy))
-            this.#problem(
-              [...path, 'policies', at],
-              `there is no policy "${policy}": ${hint(policy, this.#rules.policies)}`,
-            );
-        }
-        return {
-          text,
-          claim,
-          ...(host !== undefined && { host }),
-          backends: backends ?? BACKENDS,
-          ...(policies !== undefined && { policies }),
-        };
-      },
-    );
-  }
-
-  /** Is this the name of a file that the scenario gives as a policy? */
-  #isPolicyOfOwn(name: string): boolean {
-    const { memory, hosts = {}, timeline } = this.#written;
-    return [
-      memory,
-      ...Object.values(hosts).map((host) => host.memory),
-      ...timeline.map(({ do: what }) => (what === 'end' ? undefined : what.memory)),
-    ]
-      .map((settings) => settings?.policy)
-      .some((policy) => policy !== undefined && isFile(policy) && policyNameOf(policy) === name);
-  }
-
-  #isWritten(path: Path): boolean {
-    let at: unknown = this.#source.data;
-    for (const key of path) {
-      if (typeof at !== 'object' || at === null || !Object.hasOwn(at, key)) return false;
-      at = (at as Record<PropertyKey, unknown>)[key];
-    }
-    return true;
-  }
-
-  #problem(path: Path, message: string): void {
-    const line = this.#source.lineOf(path);
-    if (!this.problems.some((problem) => problem.line === line && problem.message === message))
-      this.problems.push({ line, message });
-  }
+function scenarioFrom(checking: Checking): Scenario {
+  const { written, source, hostNames, containerNames } = checking;
+  if (hostNames.length === 0) checking.problem(['hosts'], 'it is empty: leave it out for one host, or name one');
+  if (containerNames.length === 0) checking.problem(['containers'], 'it is empty: there is nothing to run');
+  const networks = networksOf(checking);
+  const hosts = hostNames.map((name) => hostOf(checking, name, networks));
+  const containers = containersFrom(checking);
+  const endMs = endMsOf(checking);
+  return {
+    file: source.file,
+    title: written.title,
+    why: written.why,
+    seed: written.seed,
+    backends: written.backends ?? BACKENDS,
+    hosts,
+    containers,
+    timeline: timelineOf(checking, hosts, containers),
+    endMs,
+    faults: faultsOf(checking),
+    expectations: expectationsOf(checking, { hosts, containers, endMs }),
+    written: source.data,
+  };
 }
 
-/** Stands in where a problem was told: the scenario is thrown away. */
-const NO_LINE: MemoryDesired['line'] = {
-  hardLimitBytes: 0 as Bytes,
-  killAtBytes: 0 as Bytes,
-  stopAtBytes: 0 as Bytes,
-  ceilingBytes: 0 as Bytes,
-  lookEveryMs: 0 as Milliseconds,
-};
+function hostOf(checking: Checking, name: string, networks: Networks | undefined): ScenarioHost {
+  const written = own(checking.written.hosts, name) ?? {};
+  const ramBytes = ramBytesOf(checking, name);
+  const places = [['hosts', name, 'memory'], ['memory'], ['hosts', name]];
+  return {
+    name,
+    ramBytes,
+    cpus: written.cpus ?? DEFAULT_CPUS,
+    ...(written.cgroup !== undefined && { cgroupVersion: written.cgroup }),
+    memory: memoryOf(checking, memoryWrittenOf(checking, name), ramBytes, places),
+    ...hostNetworkOf(name, networks),
+  };
+}
 
-/** `./policies/mine.ts` is called mine. */
-const policyNameOf = (file: string): string => file.replace(/^.*\//, '').replace(/\.[^.]*$/, '');
+function containersFrom(checking: Checking): ScenarioContainer[] {
+  const { timeline, containers } = checking.written;
+  const started = new Set(timeline.map(({ do: what }) => (what === 'end' ? undefined : what.start)));
+  return Object.entries(containers).map(([name, written]): ScenarioContainer => {
+    const path = ['containers', name];
+    const host = checking.hostOf(written.host, [...path, 'host']);
+    checkRequest(checking, written.request, host, [...path, 'request']);
+    for (const [index, { network }] of (written.networks ?? []).entries())
+      checking.isNetwork(network, [...path, 'networks', index]);
+    return {
+      name,
+      host,
+      requestBytes: written.request,
+      priority: written.priority ?? 0,
+      workload: written.workload,
+      ...(written.networks !== undefined && { attachments: written.networks }),
+      fromBeginning: !started.has(name),
+    };
+  });
+}
 
-const own = <T>(map: Readonly<Record<string, T>> | undefined, key: string): T | undefined =>
-  map !== undefined && Object.hasOwn(map, key) ? map[key] : undefined;
+function faultsOf(checking: Checking): ScenarioFault[] {
+  const { faults = [], backends } = checking.written;
+  if (faults.length > 0 && backends?.includes('linux') === true)
+    checking.problem(
+      ['backends'],
+      'only a simulated host can have faults: write backends: [sim], or leave the faults out',
+    );
+  for (const [index, fault] of faults.entries()) {
+    if (fault.host !== undefined) checking.hostOf(fault.host, ['faults', index, 'host']);
+    try {
+      checking.rules.checkFault(fault);
+    } catch (error) {
+      checking.problem(['faults', index, 'on'], error instanceof Error ? error.message : String(error));
+    }
+  }
+  return faults;
+}
+
+function expectationsOf(checking: Checking, scenario: Pick<Scenario, 'hosts' | 'containers' | 'endMs'>): Expectation[] {
+  const { policies: shipped } = checking.rules;
+  return (checking.written.expectations ?? []).map(
+    ({ text, that: { claim, host }, backends, policies }, index): Expectation => {
+      const path = ['expectations', index];
+      if (!isReach(claim)) for (const name of containersOf(claim)) checking.isContainer(name, [...path, 'that']);
+      if (host !== undefined) checking.hostOf(host, [...path, 'that', 'host']);
+      for (const [at, policy] of (policies ?? []).entries()) {
+        if (!shipped.includes(policy) && !isPolicyOfOwn(checking, policy))
+          checking.problem([...path, 'policies', at], `there is no policy "${policy}": ${hint(policy, shipped)}`);
+      }
+      return {
+        text,
+        claim: isReach(claim) ? reachOf(checking, claim, scenario, [...path, 'that', claim.kind]) : claim,
+        ...(host !== undefined && { host }),
+        backends: backends ?? BACKENDS,
+        ...(policies !== undefined && { policies }),
+      };
+    },
+  );
+}

@@ -49,3 +49,6 @@ export function withPolicies(scenario: Scenario, change: (policy: PolicyReferenc
     ),
   };
 }
+
+/** `./policies/mine.ts` is called mine. */
+export const policyNameOf = (file: string): string => file.replace(/^.*\//, '').replace(/\.[^.]*$/, '');

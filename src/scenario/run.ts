@@ -5,8 +5,14 @@ import type { Host } from '../host/host.ts';
 import { judge, type Verdict } from './expectations.ts';
 import { asked, HostRun, sinceMs } from './host-run.ts';
 import { type Kill, killsOf } from './kills.ts';
+import { Leases } from './leases.ts';
 import { policiesOf } from './policy.ts';
-import type { BackendName, Scenario } from './scenario.ts';
+import { Prober } from './probing.ts';
+import type { ReachClaim } from './reach.ts';
+import type { Action, BackendName, Scenario } from './scenario.ts';
+
+/** What of a host somebody beside its engine can reach. */
+export type Bystander = Pick<Host, 'namespaces' | 'links' | 'routing' | 'firewall' | 'probes'>;
 
 /** Where a scenario runs: machines, and the time they share. */
 export interface ScenarioBackend {
@@ -17,6 +23,8 @@ export interface ScenarioBackend {
   connect(host: string): Promise<Host>;
   /** Ends every handle of this host that there is: nothing done through it has any effect from here on. */
   crash(host: string): Promise<void>;
+  /** The host past all faults, and alive whatever crashes: where probes are sent, and where somebody changes things by hand. */
+  bystander(host: string): Bystander;
   /** Lets time pass until the work has settled. */
   drive<T>(work: () => Promise<T>): Promise<T>;
 }
@@ -117,8 +125,10 @@ async function runOn(
   const { clock } = backend;
   const zeroMs = clock.monotonicMs();
   let open = true;
-  const hosts = scenario.hosts.map(({ name, memory }) => {
+  const leases = new Leases();
+  const hosts = scenario.hosts.map(({ name, memory, network }) => {
     const sink: ObservationSink = (observation) => {
+      leases.learn(observation);
       if (open) observe(scenario.hosts.length > 1 ? { host: name, ...observation } : observation);
     };
     const containers = scenario.containers.filter(({ host }) => host === name);
@@ -127,20 +137,42 @@ async function runOn(
       zeroMs,
       engineFor,
       hasFaults: scenario.faults.length > 0,
-      desired: { memory, containers: containers.filter(({ fromBeginning }) => fromBeginning).map(asked) },
+      desired: {
+        memory,
+        ...(network !== undefined && { network }),
+        containers: containers.filter(({ fromBeginning }) => fromBeginning).map(asked),
+      },
+      leases,
+      file: scenario.file,
     });
   });
   const ofName = new Map(hosts.map((host) => [host.name, host]));
   const ofContainer = new Map(scenario.containers.map((container) => [container.name, container]));
+  const hostOf = (container: string): HostRun | undefined => ofName.get(ofContainer.get(container)?.host ?? '');
+  const prober = new Prober(scenario, reachClaimsOf(scenario, backend.name), {
+    bystander: (host) => backend.bystander(host),
+    leases,
+    attachmentsOf: (container) => hostOf(container)?.attachmentsOf(container) ?? [],
+  });
+  const act = async (action: Action): Promise<void> => {
+    const host = 'host' in action ? ofName.get(action.host) : hostOf(action.container);
+    await host!.act(action, ofContainer);
+  };
+  const probe = async (momentMs: number): Promise<void> => {
+    for (const { host, reached } of await prober.probe(momentMs))
+      ofName.get(host)!.tell({ ...reached, atMs: sinceMs(zeroMs, clock) });
+  };
 
   try {
     await Promise.all(hosts.map((host) => host.begin()));
     // The timeline counts from here: on a real host its containers' first processes take their time to start.
     const beginMs = clock.monotonicMs();
-    for (const { atMs, action } of scenario.timeline) {
+    for (const { atMs, take } of inOrderOfTime([
+      ...scenario.timeline.map(({ atMs, action }) => ({ atMs, take: () => act(action) })),
+      ...prober.moments.map((atMs) => ({ atMs, take: () => probe(atMs) })),
+    ])) {
       await until(clock, beginMs + atMs, signal);
-      const host = 'host' in action ? action.host : ofContainer.get(action.container)!.host;
-      await ofName.get(host)!.act(action, ofContainer);
+      await take();
     }
     await until(clock, beginMs + scenario.endMs, signal);
     await Promise.all(hosts.map((host) => host.settle()));
@@ -152,6 +184,16 @@ async function runOn(
     await Promise.all(hosts.map((host) => host.clear()));
   }
 }
+
+/** At one time the timeline comes first: probes see what it did. */
+const inOrderOfTime = <T extends { readonly atMs: number }>(entries: readonly T[]): T[] =>
+  entries.toSorted((a, b) => a.atMs - b.atMs);
+
+/** What expectations that apply to this backend ask to be tried. */
+const reachClaimsOf = ({ expectations }: Scenario, backend: BackendName): ReachClaim[] =>
+  expectations.flatMap(({ claim, backends }) =>
+    (claim.kind === 'reaches' || claim.kind === 'cannotReach') && backends.includes(backend) ? [claim] : [],
+  );
 
 async function until(clock: Clock, atMs: number, signal: AbortSignal | undefined): Promise<void> {
   const delayMs = atMs - clock.monotonicMs();

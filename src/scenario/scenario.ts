@@ -1,12 +1,29 @@
 import type { Desired, DesiredContainer } from '../engine/desired.ts';
 import type { Errno } from '../host/errors.ts';
+import type { Ipv4Prefix } from '../host/ipv4.ts';
 import type { Bytes, Milliseconds } from '../host/units.ts';
+import type { ByHand, NetworkNames } from './by-hand.ts';
+import type { ReachClaim } from './reach.ts';
 
 export type BackendName = 'sim' | 'linux';
 export const BACKENDS: readonly BackendName[] = ['sim', 'linux'];
 
 /** How a host's memory is oversold, as the engine takes it. */
-export type MemoryDesired = Desired['memory'];
+export type MemoryDesired = NonNullable<Desired['memory']>;
+
+/** What is asked of a host's networks, as the engine takes it. */
+export type NetworkDesired = NonNullable<Desired['network']>;
+export type NetworkSpec = NetworkDesired['networks'][number];
+/** A container's place in a network. */
+export type Attachment = NonNullable<DesiredContainer['attachments']>[number];
+export type PublishedPort = Attachment['publish'][number];
+
+/** A host's link to the fabric that joins the hosts of a scenario. */
+export interface ScenarioUplink {
+  readonly link: string;
+  readonly prefix: Ipv4Prefix;
+  readonly mtu: number;
+}
 
 /** One machine of a scenario. What is not said of it is the backend's choice. */
 export interface ScenarioHost {
@@ -17,6 +34,9 @@ export interface ScenarioHost {
   readonly cgroupVersion?: 1 | 2;
   /** At the beginning; the timeline may change it. */
   readonly memory: MemoryDesired;
+  /** Where the scenario has networks: all of them, whoever is attached. */
+  readonly network?: NetworkDesired;
+  readonly uplink?: ScenarioUplink;
 }
 
 /** A container of a scenario and the host it runs on. */
@@ -33,7 +53,14 @@ export type Action =
   | { readonly kind: 'request'; readonly container: string; readonly requestBytes: Bytes }
   | { readonly kind: 'memory'; readonly host: string; readonly memory: MemoryDesired }
   /** The engine of this host is gone, at once, whatever it was doing; another takes over later. */
-  | { readonly kind: 'crash'; readonly host: string; readonly restartAfterMs: Milliseconds };
+  | { readonly kind: 'crash'; readonly host: string; readonly restartAfterMs: Milliseconds }
+  | { readonly kind: 'attach'; readonly container: string; readonly attachment: Attachment }
+  | { readonly kind: 'detach'; readonly container: string; readonly network: string }
+  /** The host falls silent: its engine is gone, its uplink down; what runs on it goes on. */
+  | { readonly kind: 'hostDown'; readonly host: string; readonly uplink: string }
+  | { readonly kind: 'hostUp'; readonly host: string; readonly uplink: string }
+  /** Somebody changes the host behind Plimsoll's back. */
+  | { readonly kind: 'byHand'; readonly host: string; readonly changes: readonly ByHand[] };
 
 export interface TimelineEntry {
   readonly atMs: Milliseconds;
@@ -65,7 +92,8 @@ export type Claim =
   | { readonly kind: 'totalAtMost'; readonly limit: { readonly bytes: Bytes } | { readonly ofHardLimit: number } }
   | { readonly kind: 'killsWithinLooks'; readonly looks: number }
   | { readonly kind: 'passedOver'; readonly containers: readonly string[] }
-  | { readonly kind: 'reason'; readonly container: string; readonly contains: string };
+  | { readonly kind: 'reason'; readonly container: string; readonly contains: string }
+  | ReachClaim;
 
 /** Something the scenario claims, in words and as a claim that can be judged. */
 export interface Expectation {
@@ -114,6 +142,20 @@ export interface Rules {
   ) => MemoryDesired['line'];
   /** Throws where a fault names no call of a simulated host, or one that it cannot befall. */
   readonly checkFault: (fault: ScenarioFault) => void;
+  /**
+   * Do the networks fit their hosts and each other, with these containers there at one time? Throws an Error whose
+   * `about` is `network NAME`, `uplink`, or the name of a container.
+   */
+  readonly checkNetworks: (hosts: readonly NetworkedHost[]) => void;
+  readonly networkNames: NetworkNames;
   /** RAM of the real machine, where the scenario is to run on it: it stands for every host's. */
   readonly machineRamBytes?: number;
+}
+
+/** A host's networks at one time, as they are checked. */
+export interface NetworkedHost {
+  readonly name: string;
+  readonly network: NetworkDesired;
+  readonly uplink: ScenarioUplink;
+  readonly containers: readonly Pick<DesiredContainer, 'name' | 'attachments'>[];
 }

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import type { Milliseconds } from '../host/units.ts';
+import { byHand } from './by-hand-fields.ts';
 import { claim } from './claims.ts';
 import { duration, errno, exactlyOne, factor, kindOf, name, named, period, size, strict } from './fields.ts';
+import { attach, attachment, linkName, mtu, network, prefix } from './network-fields.ts';
 import { BACKENDS, type ScenarioFault } from './scenario.ts';
 import { workload } from './workload.ts';
 
@@ -27,6 +29,9 @@ const host = strict({
   cpus: z.int().min(1).max(4096).optional(),
   cgroup: z.literal([1, 2], 'cgroup is 1 or 2, the version of the memory controller').optional(),
   memory: memory.optional(),
+  address: prefix.optional(),
+  mtu: mtu.optional(),
+  uplink: linkName.optional(),
 });
 
 const container = strict({
@@ -34,6 +39,7 @@ const container = strict({
   request: size,
   workload,
   priority: z.int().optional(),
+  networks: z.array(attachment).min(1, 'it is empty: leave it out for the network of the host').optional(),
 });
 
 const ACTIONS = {
@@ -42,6 +48,11 @@ const ACTIONS = {
   request: strict({ container: name, to: size }),
   memory: strict({ host: name.optional(), ...MEMORY }).partial(),
   crash: strict({ host: name.optional(), restartAfter: duration }),
+  attach,
+  detach: strict({ container: name, network: name }),
+  hostDown: strict({ host: name.optional() }),
+  hostUp: strict({ host: name.optional() }),
+  byHand,
 };
 
 const action = strict(ACTIONS)
@@ -97,6 +108,7 @@ export const scenarioSchema = strict({
   backends: backends.optional(),
   memory: memory.optional(),
   hosts: named(host).optional(),
+  networks: named(network).optional(),
   containers: named(container),
   timeline: z.array(entry).min(1, 'it is empty: it needs at least { at: 10s, do: end }'),
   faults: z.array(fault).optional(),

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { GOOD } from '../unit/scenario/rules.ts';
+import { GOOD, NETWORKED } from '../unit/scenario/rules.ts';
 
 let folder = '';
 
@@ -54,6 +54,21 @@ describe('a bad scenario is told in one line with file and line, and exit code 2
     ],
     ['YAML that does not parse', GOOD.replace('timeline:', 'timeline: ['), /bad\.yaml:15: not readable as YAML/],
     ['an empty file', '', /bad\.yaml: the file is empty/],
+    [
+      'a network that there is not',
+      NETWORKED.replace('networks: [blue, ', 'networks: [bleu, '),
+      /bad\.yaml:16: there is no network "bleu": did you mean "blue"\?$/,
+    ],
+    [
+      'an address outside its pool',
+      NETWORKED.replace('10.0.0.9', '10.0.1.9'),
+      /bad\.yaml:21: c2: address 10\.0\.1\.9 is outside the pool 10\.0\.0\.0\/24 of network blue$/,
+    ],
+    [
+      'a claim about nobody',
+      NETWORKED.replace('to: c1@web', 'to: c7'),
+      /bad\.yaml:31: there is no container or host "c7": did you mean "c1"\?$/,
+    ],
   ])('%s', async (_what, text, message) => {
     const path = await file('bad.yaml', text);
     const result = await plimsoll(['run', path]);

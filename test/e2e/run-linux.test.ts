@@ -16,6 +16,7 @@ const onLinux = (...words: string[]) => plimsoll('run', FILE, '--backend', 'linu
 
 const PLACES = [
   '/run/plimsoll',
+  '/run/netns',
   '/dev/shm',
   tmpdir(),
   '/sys/fs/cgroup',

@@ -7,7 +7,7 @@ import { afterAll, describe, expect, test } from 'vitest';
 import type { RunDocument } from '../../src/commands/output.ts';
 
 const FOLDER = 'scenarios/memory';
-const FILES = readdirSync(FOLDER).map((name) => join(FOLDER, name));
+const FILES = [FOLDER, 'scenarios/network'].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
 const isRoot = process.geteuid?.() === 0;
 const scratch = mkdtempSync(join(tmpdir(), 'scenarios-'));
 
@@ -23,6 +23,8 @@ async function run(file: string, ...words: string[]): Promise<RunDocument & { ex
 
 const orderOf = ({ kills }: RunDocument) => kills.map(({ container }) => container);
 
+const heldOf = ({ expectations }: RunDocument) => expectations.map(({ text, held }) => ({ text, held }));
+
 describe.each(FILES)('%s', (file) => {
   test('holds on the simulated host, twice with the same recording', async () => {
     const record = join(scratch, 'recording');
@@ -35,12 +37,16 @@ describe.each(FILES)('%s', (file) => {
     expect(createHash('sha256').update(readFileSync(record)).digest('hex')).toBe(first.digest);
   });
 
-  test.runIf(isRoot)('holds on real cgroups, with the same kills in the same order', async () => {
-    const [simulated, real] = [await run(file), await run(file, '--backend', 'linux')];
-    expect(real.expectations.filter(({ held }) => !held)).toEqual([]);
-    expect(real).toMatchObject({ exitCode: 0, held: true, backend: 'linux' });
-    expect(orderOf(real)).toEqual(orderOf(simulated));
-  });
+  test.runIf(isRoot)(
+    'holds on this machine, with the same verdicts, and the same kills in the same order',
+    async () => {
+      const [simulated, real] = [await run(file), await run(file, '--backend', 'linux')];
+      expect(real.expectations.filter(({ held }) => !held)).toEqual([]);
+      expect(real).toMatchObject({ exitCode: 0, held: true, backend: 'linux' });
+      expect(orderOf(real)).toEqual(orderOf(simulated));
+      expect(heldOf(real)).toEqual(heldOf(simulated));
+    },
+  );
 });
 
 describe('plimsoll run', () => {
@@ -70,12 +76,28 @@ describe('plimsoll run', () => {
     expect(stdout).toContain(`again: plimsoll run ${changed} --seed 7 --backend sim`);
   });
 
-  test('prints its plan as a script that a shell can read', async () => {
-    const { stdout, exitCode } = await plimsoll('run', file, '--dry-run');
+  test.each(FILES)('prints its plan as a script that a shell can read: %s', async (each) => {
+    const { stdout, exitCode } = await plimsoll('run', each, '--dry-run');
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^#!\/bin\/sh\n/);
     expect(stdout).toContain('memory');
     await execa('sh', ['-n'], { input: stdout });
+  });
+
+  test('tells who has which address, and who reaches whom', async () => {
+    const { stdout } = await plimsoll('run', 'scenarios/network/nat.yaml');
+    expect(stdout).toMatch(/h1: server +has 10\.1\.0\.10 in network web/);
+    expect(stdout).toMatch(/^ {2}from \\ to .* h1:5353\/udp/m);
+    expect(stdout).toMatch(/^ {2}neighbour +server +✓ +✓ +·$/m);
+  });
+
+  test('a network that fails is told by who answered in place of whom', async () => {
+    const text = readFileSync('scenarios/network/figure-5.yaml', 'utf8');
+    const changed = join(scratch, 'wrong.yaml');
+    writeFileSync(changed, text.replace('from: c1, to: 10.0.0.2, answeredBy: c2', 'from: c1, to: c4'));
+    const { stdout, exitCode } = await plimsoll('run', changed);
+    expect(exitCode).toBe(1);
+    expect(stdout).toContain('c1 → c4 (10.0.0.2): c2 answered in place of c4');
   });
 
   test.runIf(isRoot).each(['SIGINT', 'SIGTERM'] as const)('leaves nothing behind after %s', async (signal) => {

@@ -1,14 +1,22 @@
 import { mkdirSync, rmSync } from 'node:fs';
-import { extname, join } from 'node:path';
+import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { linuxCgroups } from '../../../backends/linux/cgroups.ts';
 import { linuxClock } from '../../../backends/linux/clock.ts';
+import { makeFabric, ownNamespaceOf } from '../../../backends/linux/fabric.ts';
+import { linuxFirewall } from '../../../backends/linux/firewall.ts';
 import { type LinuxHost, openLinuxHost } from '../../../backends/linux/host.ts';
+import { linuxLinks } from '../../../backends/linux/links.ts';
+import { linuxNamespaces } from '../../../backends/linux/namespaces.ts';
+import { NetworkRoot } from '../../../backends/linux/netns.ts';
 import { runFolderOf, runMark } from '../../../backends/linux/owner.ts';
+import { linuxProbes } from '../../../backends/linux/probes.ts';
+import { linuxRouting } from '../../../backends/linux/routing.ts';
 import { foldersOf, removeRun, sweepDeadRuns } from '../../../backends/linux/runs.ts';
 import { openSqliteStore, type SqliteStore } from '../../../backends/store/sqlite.ts';
 import { Engine } from '../../engine/engine.ts';
 import { HostError } from '../../host/errors.ts';
+import type { Bystander } from '../../scenario/run.ts';
 import type { Scenario, ScenarioHost } from '../../scenario/scenario.ts';
 import type { FindPolicy, OpenBackend } from './backend.ts';
 import { severable, type SeverableHost } from './severable.ts';
@@ -19,7 +27,10 @@ const entry = (name: string): string =>
 /** The programs a real host starts, TypeScript or JavaScript as this is. */
 export const ENTRIES = { workload: entry('workload'), supervisor: entry('memory-supervisor') };
 
-/** Runs a scenario on this machine, each of its hosts under a cgroup root of its own. What dead runs left goes first. @throws HostError */
+/**
+ * Runs a scenario on this machine, each of its hosts under a cgroup root and in a network namespace of its own. What dead
+ * runs left goes first. @throws HostError
+ */
 export async function openLinux(scenario: Scenario, policies: FindPolicy): Promise<OpenBackend> {
   requireRoot();
   if (scenario.faults.length > 0)
@@ -29,12 +40,16 @@ export async function openLinux(scenario: Scenario, policies: FindPolicy): Promi
   await sweepDeadRuns();
   const open = new Map<string, OpenHost>();
   const close = async (): Promise<void> => {
+    // The store of all is in the folder of one.
+    for (const host of open.values()) host.letGo();
     const ends = await Promise.allSettled([...open.values()].map((host) => host.close()));
     const failed = ends.find(({ status }) => status === 'rejected');
     if (failed?.status === 'rejected') throw failed.reason;
   };
   try {
-    for (const host of scenario.hosts) open.set(host.name, await OpenHost.open(host));
+    const storeFile = join(runFolderOf(runMark(scenario.hosts[0]!.name)), 'store.sqlite');
+    for (const host of scenario.hosts) open.set(host.name, await OpenHost.open(host, storeFile));
+    await joinHosts(scenario.hosts);
   } catch (error) {
     await close();
     throw error;
@@ -45,6 +60,7 @@ export async function openLinux(scenario: Scenario, policies: FindPolicy): Promi
       clock: linuxClock,
       connect: (name) => open.get(name)!.connect(),
       crash: async (name) => open.get(name)!.crash(),
+      bystander: (name) => open.get(name)!.bystander,
       drive: (work) => work(),
     },
     engineFor: (host, { sink, zeroMs }) => new Engine(host, { policies, sink, zeroMs }),
@@ -63,29 +79,54 @@ function requireRoot(): void {
     });
 }
 
+/** The wire between hosts that are on one machine; where the scenario has no networks, each is alone. */
+async function joinHosts(hosts: readonly ScenarioHost[]): Promise<void> {
+  const joined = hosts.flatMap(({ name, uplink }) =>
+    uplink === undefined ? [] : [{ mark: runMark(name), ...uplink }],
+  );
+  if (joined.length > 0) await makeFabric(joined[0]!.mark, joined);
+}
+
+/** What reaches into a host beside its engine: handles of their own, which no crash of that touches. */
+function bystanderOf(name: string, root: string): Bystander {
+  const network = new NetworkRoot({ mark: root, own: ownNamespaceOf(root) });
+  return {
+    namespaces: linuxNamespaces(network),
+    links: linuxLinks(network),
+    routing: linuxRouting(network),
+    firewall: linuxFirewall(network),
+    probes: linuxProbes(network, name),
+  };
+}
+
 /** One host of a run, and the handle that its engine of the moment has. */
 class OpenHost {
+  readonly bystander: Bystander;
   readonly #root: string;
   readonly #name: string;
+  readonly #storeFile: string;
   #host: LinuxHost;
   #store: SqliteStore;
   #handle: SeverableHost | undefined;
 
-  private constructor(name: string, root: string, parts: { host: LinuxHost; store: SqliteStore }) {
+  private constructor(name: string, root: string, storeFile: string, parts: { host: LinuxHost; store: SqliteStore }) {
+    this.bystander = bystanderOf(name, root);
     this.#name = name;
     this.#root = root;
+    this.#storeFile = storeFile;
     this.#host = parts.host;
     this.#store = parts.store;
   }
 
-  static async open({ name, cgroupVersion }: ScenarioHost): Promise<OpenHost> {
+  static async open({ name, cgroupVersion }: ScenarioHost, storeFile: string): Promise<OpenHost> {
     const root = runMark(name);
-    const parts = await openParts(name, root).catch(async (error: unknown) => {
+    const parts = await openParts(name, root, storeFile).catch(async (error: unknown) => {
       await removeBegun(root);
       throw error;
     });
-    const open = new OpenHost(name, root, parts);
+    const open = new OpenHost(name, root, storeFile, parts);
     if (cgroupVersion !== undefined && cgroupVersion !== parts.host.cgroupVersion) {
+      open.letGo();
       await open.close();
       throw new HostError('EOPNOTSUPP', 'run', name, {
         detail: `the scenario asks for cgroup version ${cgroupVersion}, and this machine has version ${parts.host.cgroupVersion}: run it with --backend sim`,
@@ -99,7 +140,7 @@ class OpenHost {
     if (this.#handle !== undefined) {
       this.#host.detach();
       this.#store.close();
-      ({ host: this.#host, store: this.#store } = await openParts(this.#name, this.#root));
+      ({ host: this.#host, store: this.#store } = await openParts(this.#name, this.#root, this.#storeFile));
     }
     this.#handle = severable(this.#host);
     return this.#handle.host;
@@ -109,20 +150,24 @@ class OpenHost {
     this.#handle?.sever();
   }
 
-  async close(): Promise<void> {
+  /** From here on its engine can do nothing any more. */
+  letGo(): void {
     this.#handle?.sever();
-    try {
-      this.#store.close();
-    } finally {
-      await this.#host.close();
-    }
+    this.#store.close();
+  }
+
+  close(): Promise<void> {
+    return this.#host.close();
   }
 }
 
-async function openParts(name: string, root: string): Promise<{ host: LinuxHost; store: SqliteStore }> {
-  const folder = runFolderOf(root);
-  mkdirSync(folder, { recursive: true });
-  const store = openSqliteStore(join(folder, 'store.sqlite'));
+async function openParts(
+  name: string,
+  root: string,
+  storeFile: string,
+): Promise<{ host: LinuxHost; store: SqliteStore }> {
+  mkdirSync(dirname(storeFile), { recursive: true });
+  const store = openSqliteStore(storeFile);
   try {
     return { host: await openLinuxHost({ name, root, entries: ENTRIES, store }), store };
   } catch (error) {

@@ -1,6 +1,7 @@
 import { createSimulation } from '../../../backends/sim/simulation.ts';
-import { Engine, observe } from '../../engine/engine.ts';
+import { Engine } from '../../engine/engine.ts';
 import { brokenAlways } from '../../engine/invariants.ts';
+import { observe } from '../../engine/planning.ts';
 import { supervisorFactory } from '../../memory/supervisor.ts';
 import type { Scenario } from '../../scenario/scenario.ts';
 import type { FindPolicy, OpenBackend } from './backend.ts';
@@ -12,11 +13,12 @@ const CGROUP_VERSION = 2;
 export function openSim(scenario: Scenario, policies: FindPolicy): OpenBackend {
   const simulation = createSimulation({
     seed: scenario.seed,
-    hosts: scenario.hosts.map(({ name, ramBytes, cpus, cgroupVersion = CGROUP_VERSION }) => ({
+    hosts: scenario.hosts.map(({ name, ramBytes, cpus, cgroupVersion = CGROUP_VERSION, uplink }) => ({
       name,
       ramBytes,
       cpus,
       cgroupVersion,
+      ...(uplink !== undefined && { uplink }),
     })),
     supervisor: supervisorFactory(({ policy }) => policies(policy)),
     faults: scenario.faults,
@@ -27,6 +29,7 @@ export function openSim(scenario: Scenario, policies: FindPolicy): OpenBackend {
       clock: simulation.host(scenario.hosts[0]!.name).clock,
       connect: async (name) => simulation.connect(name),
       crash: async (name) => simulation.crash(name),
+      bystander: (name) => simulation.host(name),
       drive: (work) => simulation.run(work),
     },
     engineFor: (host, { sink, zeroMs }) =>
