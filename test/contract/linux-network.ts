@@ -141,7 +141,9 @@ function neighbours(file: string, namespace: NamespaceName): RoutingEntry[] {
 }
 
 function fdb(file: string, namespace: NamespaceName): RoutingEntry[] {
-  return rows(file, 'bridge', '-j', 'fdb', 'show').flatMap((row) => {
+  // A bridge that knows VLANs tells an entry once more for each (CONFIG_BRIDGE_VLAN_FILTERING).
+  const untagged = rows(file, 'bridge', '-j', 'fdb', 'show').filter((row) => row['vlan'] === undefined);
+  return untagged.flatMap((row) => {
     const entry = { kind: 'fdb' as const, namespace, link: String(row['ifname']), mac: String(row['mac']) };
     if (row['dst'] !== undefined) return [{ ...entry, destination: String(row['dst']) }];
     return row['state'] === 'static' && row['master'] !== undefined ? [entry] : [];

@@ -1,5 +1,5 @@
-// Runs the contract bodies on this machine with nothing but Node: `node test/contract/run-linux.ts [TEXT]`, where TEXT
-// picks those whose name holds it. One line of JSON a body; exit code 1 if one failed.
+// Runs the contract bodies on this machine with nothing but Node: `node test/contract/run-linux.ts [TEXT...]`, which picks
+// those whose name holds one of the texts. One line of JSON a body; exit code 1 if one failed.
 import { LINUX_CONTRACTS, runOnLinux, whyNotHere } from './linux.ts';
 
 const reason = whyNotHere();
@@ -8,11 +8,11 @@ if (reason !== null) {
   process.exit(3);
 }
 
-const wanted = process.argv[2] ?? '';
+const wanted = process.argv.slice(2);
 for (const [capability, cases] of Object.entries(LINUX_CONTRACTS)) {
   for (const contractCase of cases) {
     const name = `${capability}: ${contractCase.name}`;
-    if (!name.includes(wanted)) continue;
+    if (wanted.length > 0 && !wanted.some((text) => name.includes(text))) continue;
     const begun = performance.now();
     let error: Error | undefined;
     try {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { observe } from '../../src/engine/engine.ts';
+import { observe } from '../../src/engine/planning.ts';
 import { type Bytes, MIB, type Milliseconds } from '../../src/host/units.ts';
 import { type MemoryCase, memoryCase } from './memory-cases.ts';
 import { HOST, leftovers, type MemoryRun, runMemory, settle } from './memory-run.ts';

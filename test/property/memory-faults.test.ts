@@ -88,7 +88,7 @@ test('whatever fails, comes late or crashes: nobody within its request is killed
       expect(run.broken).toEqual([]);
       expect(await settle(run.simulation, given)).toEqual([]);
       const host = run.simulation.host(HOST);
-      const asked = await run.simulation.run(() => readAsked(host.store));
+      const asked = await run.simulation.run(() => readAsked(host.store, HOST));
       expect(asked.desired?.containers.map(({ name }) => name)).toEqual(
         desiredOf(given).containers.map(({ name }) => name),
       );

@@ -2,8 +2,10 @@ import type { Fault } from '../../backends/sim/faults.ts';
 import { createSimulation, type Simulation } from '../../backends/sim/simulation.ts';
 import { readAsked } from '../../src/engine/asked.ts';
 import type { Desired } from '../../src/engine/desired.ts';
-import { Engine, type EngineOptions, observe } from '../../src/engine/engine.ts';
+import { Engine, type EngineOptions } from '../../src/engine/engine.ts';
+import { observe } from '../../src/engine/planning.ts';
 import { EngineError } from '../../src/engine/errors.ts';
+import { readShared } from '../../src/engine/sharing.ts';
 import { brokenAlways, brokenAtRest, type Broken } from '../../src/engine/invariants.ts';
 import type { Observation } from '../../src/engine/observation.ts';
 import type { Clock } from '../../src/host/clock.ts';
@@ -62,7 +64,7 @@ export async function runMemory(given: MemoryCase, options: MemoryRunOptions = {
   });
   const host = simulation.host(HOST);
   const desired = desiredOf(given, options.policy);
-  const isAsked = async (): Promise<boolean> => (await host.store.read('memory')).length > 0;
+  const isAsked = async (): Promise<boolean> => (await host.store.read(`hosts/${HOST}/memory`)).length > 0;
   let crashes = 0;
 
   const live = async (): Promise<void> => {
@@ -113,7 +115,12 @@ export const settle = (simulation: Simulation, given: MemoryCase, policy?: strin
     const host = simulation.host(HOST);
     for (let tries = 1; ; tries++) {
       await again(() => engineOn(simulation).ask(desiredOf(changed(given), policy)), host.clock);
-      const broken = brokenAtRest(await readAsked(host.store), await observe(host), ({ name }) => shipped(name))
+      const broken = brokenAtRest(
+        await readAsked(host.store, HOST),
+        await readShared(host.store),
+        await observe(host),
+        ({ name }) => shipped(name),
+      )
         // A lowered limit that usage does not fit under, with nobody to kill for it, waits for as long as that is so.
         .filter(({ message }) => given.change === undefined || !message.startsWith('cgroups.limit'));
       if (broken.length === 0 || tries === 10) return broken;

@@ -106,6 +106,34 @@ describe('networks that do not', () => {
       },
     ],
     [
+      'c: port 47890/udp of the host is its tunnels',
+      [bridge('a', '10.0.0.0/24')],
+      { c: [to('a', { publish: [port(47_890, { protocol: 'udp' })] })] },
+    ],
+    [
+      'c: 127.0.0.1 is a loopback address',
+      [bridge('a', '10.0.0.0/24')],
+      { c: [to('a', { publish: [port(80, { hostAddress: '127.0.0.1' })] })] },
+    ],
+    [
+      'c: "192.168.77.11/24" is not an IPv4 address',
+      [bridge('a', '10.0.0.0/24')],
+      { c: [to('a', { publish: [port(80, { hostAddress: '192.168.77.11/24' })] })] },
+    ],
+    [
+      'c: "10.0.0.5/24" is not an IPv4 address',
+      [overlay('a', '10.0.0.0/24')],
+      { c: [to('a', { address: '10.0.0.5/24' })] },
+    ],
+    [
+      'c: networks a and b have the same addresses',
+      [overlay('a', '10.0.0.0/24'), overlay('b', '10.0.0.0/28')],
+      { c: [to('a'), to('b')] },
+    ],
+    ['network a/b: a name is of letters', [overlay('a/b', '10.0.0.0/24')], {}],
+    ['network a@h1: a name is of letters', [overlay('a@h1', '10.0.0.0/24')], {}],
+    ['c/d: a name is of letters', [overlay('a', '10.0.0.0/24')], { 'c/d': [to('a')] }],
+    [
       'd: address 10.0.0.5 of network a is asked for by c too',
       [overlay('a', '10.0.0.0/24')],
       { c: [to('a', { address: '10.0.0.5' })], d: [to('a', { address: '10.0.0.5' })] },
