@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import type { LinuxHost } from '../backends/linux/host.ts';
 import { monotonicMs } from '../backends/linux/clock.ts';
 import { linuxCgroups } from '../backends/linux/cgroups.ts';
-import { quote } from '../backends/linux/commands.ts';
+import { quote } from '../backends/linux/quote.ts';
 import { foldersOf } from '../backends/linux/runs.ts';
 import type { Applied } from '../src/host/batch.ts';
 import type { MemoryStat } from '../src/host/cgroups.ts';

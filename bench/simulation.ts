@@ -3,6 +3,7 @@ import { openSim } from '../src/commands/backend/sim.ts';
 import { policyByName, policyNames } from '../src/memory/policies.ts';
 import { resolveLine } from '../src/memory/line.ts';
 import { readScenario } from '../src/scenario/load.ts';
+import { checkNetworks, networkNames } from '../src/commands/network-rules.ts';
 import { runScenario } from '../src/scenario/run.ts';
 
 /** Long enough that starting costs nothing beside it. */
@@ -46,6 +47,8 @@ export async function simulatedSpeedup(): Promise<number> {
     policies: policyNames,
     resolveLine,
     checkFault: () => undefined,
+    checkNetworks,
+    networkNames,
   });
   const opened = openSim(scenario, ({ name }) => policyByName(name)!);
   const digest = createHash('sha256');

@@ -7,7 +7,7 @@ import type { Netlink } from './netlink.ts';
 // include/uapi/linux/rtnetlink.h and if_link.h.
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
-const RTM_GETLINK = 18;
+export const RTM_GETLINK = 18;
 export const RTM_SETLINK = 19;
 export const AF_BRIDGE = 7;
 const IFF_UP = 1;

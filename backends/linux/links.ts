@@ -159,34 +159,37 @@ class LinuxLinks implements Links {
 
   #set(netlink: Netlink, { namespace, name, set }: LinkChange): void {
     const { up, mtu, mac: address, alias, master, learning, hairpin, forwarding, ipv6 } = set;
-    const itself = (family = 0, isUp?: boolean): Buffer[] => [
-      linkHeader({ family, ...(isUp === undefined ? {} : { up: isUp }) }),
-      text(IFLA.ifname, name),
-    ];
+    const is = getLink(netlink, name);
+    const { index } = is;
+    // What is so already is left out: each setting goes through the kernel's notifiers. A bridge that is told its MAC
+    // keeps it from its ports, though it has this one already.
+    const isNew = <T>(wanted: T | undefined, now: T): wanted is T =>
+      wanted !== undefined && (wanted !== now || is.type === 'bridge');
     const settings = [
-      ...(mtu === undefined ? [] : [u32(IFLA.mtu, mtu)]),
-      ...(address === undefined ? [] : [mac(IFLA.address, address)]),
-      ...(alias === undefined ? [] : [text(IFLA.ifalias, alias)]),
+      ...(isNew(mtu, is.mtu) ? [u32(IFLA.mtu, mtu)] : []),
+      ...(isNew(address, is.mac) ? [mac(IFLA.address, address)] : []),
+      ...(isNew(alias, is.alias) ? [text(IFLA.ifalias, alias)] : []),
       ...(master === undefined ? [] : [u32(IFLA.master, master === null ? 0 : getLink(netlink, master).index)]),
     ];
-    netlink.request(RTM_SETLINK, 0, [...itself(), ...settings]);
+    if (settings.length > 0) netlink.request(RTM_SETLINK, 0, [linkHeader({ index }), ...settings]);
     if (learning !== undefined || hairpin !== undefined) {
       // By its number: bridges look at nothing else (rtnl_bridge_setlink).
-      const { index } = getLink(netlink, name);
       const port = nested(IFLA.protinfo, [
         ...(learning === undefined ? [] : [u8(BRPORT_LEARNING, learning ? 1 : 0)]),
         ...(hairpin === undefined ? [] : [u8(BRPORT_MODE, hairpin ? 1 : 0)]),
       ]);
       netlink.request(RTM_SETLINK, 0, [linkHeader({ family: AF_BRIDGE, index }), port]);
     }
-    if (forwarding !== undefined || ipv6 !== undefined)
+    // Looking costs a tenth of writing: below /proc/sys/net the kernel goes through the names of all namespaces.
+    const route = forwarding !== undefined && forwarding !== is.forwarding;
+    const speak = ipv6 !== undefined && ipv6 !== is.ipv6;
+    if (route || speak)
       this.#root.within(namespace, () => {
-        if (forwarding !== undefined)
-          writeFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, forwarding ? '1' : '0');
-        if (ipv6 !== undefined) switchIpv6(name, ipv6);
+        if (route) writeFileSync(`/proc/sys/net/ipv4/conf/${name}/forwarding`, forwarding ? '1' : '0');
+        if (speak) switchIpv6(name, ipv6);
       });
     // Last: a link that is up passes packets.
-    if (up !== undefined) netlink.request(RTM_SETLINK, 0, itself(0, up));
+    if (up !== undefined && up !== is.up) netlink.request(RTM_SETLINK, 0, [linkHeader({ index, up })]);
   }
 
   /** How to find these links: of many in one namespace all are read at once. */

@@ -43,8 +43,11 @@ const calls = {
   poll: libc.func('int poll(void *fds, unsigned long count, int timeoutMs)'),
 };
 
+/** Of several names of one number (EAGAIN and EWOULDBLOCK) the last given counts: the one that the port speaks. */
 const NAMES = new Map<number, string>([
-  ...Object.entries(constants.errno).map(([name, number]): [number, string] => [number, name]),
+  ...Object.entries(constants.errno)
+    .toSorted(([a], [b]) => Number(isErrno(a)) - Number(isErrno(b)))
+    .map(([name, number]): [number, string] => [number, name]),
   // include/uapi/asm-generic/errno.h; Node does not name it.
   [54, 'EXFULL'],
 ]);

@@ -2,10 +2,12 @@ import type { ContainerState } from '../host/containers.ts';
 import { HostError } from '../host/errors.ts';
 import type { Host } from '../host/host.ts';
 import { samePlainData } from '../host/same.ts';
+import type { NamespaceName } from '../host/namespaces.ts';
 import { SEND, type Stage, type Step, targetOf, type Verb } from '../host/steps.ts';
 import { PARENT } from '../memory/plan.ts';
 import { PolicyFault } from '../memory/checked.ts';
 import { NetworkError } from '../network/desired.ts';
+import type { NetworkObserved } from '../network/observe.ts';
 import { type Asked, changeOf, endingOf, readAsked, wantedOf } from './asked.ts';
 import { endedAmong } from './containers.ts';
 import type { Desired, DesiredContainer } from './desired.ts';
@@ -13,7 +15,21 @@ import { EngineError } from './errors.ts';
 import { Networking } from './networking.ts';
 import type { DeathObservation, Observation, ObservationSink } from './observation.ts';
 import type { Plan } from './plan.ts';
-import { byName, observe, type Observed, planFrom, type Policies } from './planning.ts';
+import {
+  byName,
+  observe,
+  type Observed,
+  planFrom,
+  type Policies,
+  reachesInto,
+  untouchedNamespaces,
+} from './planning.ts';
+
+/** What need not be read back: what was found just now, and namespaces of which nothing new is asked. */
+interface Look {
+  found?: NetworkObserved | undefined;
+  unseen?: ReadonlySet<NamespaceName> | undefined;
+}
 
 const TICK_EVERY_MS = 1000;
 
@@ -58,6 +74,8 @@ export class Engine {
   readonly #lingering = new Map<string, { readonly container: DesiredContainer; readonly untilMs: number }>();
   /** Limits that did not fit yet: told once, tried at every tick. */
   #putOff = new Set<string>();
+  /** Was the host last found to be what is asked? */
+  #isAtRest = false;
 
   constructor(host: Host, options: EngineOptions) {
     this.#host = host;
@@ -75,10 +93,16 @@ export class Engine {
       const known = new Set(before.desired?.containers.map(({ name }) => name));
       const again = (to?.containers ?? []).filter(({ name }) => !known.has(name) && this.#lingering.delete(name));
       if (again.length > 0) await this.#converge();
-      await this.#networking.take({ ...before, desired: to }, changeOf(before, to));
+      const asked = { ...before, desired: to };
+      // A thousand containers are not looked into for one more: whether somebody changed them is found by the ticks.
+      const unseen = this.#isAtRest ? untouchedNamespaces(before, asked) : undefined;
+      const found = await this.#networking.take(asked, changeOf(before, to), unseen);
       this.#asked = undefined;
       this.#tellChange(before.desired, to);
-      await this.#converge();
+      const dueMs = this.#convergeAtMs;
+      await this.#converge({ found, unseen });
+      // The next look for drift is due when it was.
+      if (unseen !== undefined && unseen.size > 0) this.#convergeAtMs = Math.min(this.#convergeAtMs, dueMs);
     });
   }
 
@@ -160,21 +184,36 @@ export class Engine {
     if (this.#host.clock.monotonicMs() >= this.#convergeAtMs) await this.#converge();
   }
 
-  async #converge(): Promise<void> {
+  async #converge({ found, unseen }: Look = {}): Promise<void> {
     this.#convergeAtMs = 0;
+    this.#isAtRest = false;
     const putOff = new Set<string>();
     let last = '';
     for (let same = 0; same < SAME_ROUNDS_MAX;) {
-      const observed = await observe(this.#host, await this.#readAsked());
+      // What takes long must not cost the host its leases.
+      await this.#networking.renew();
+      const observed = await observe(this.#host, await this.#readAsked(), { found, unseen });
+      found = undefined;
       await this.#noteDeaths(observed.containers);
       const asked = await this.#readAsked();
-      const shared = await this.#networking.keep(asked, observed.network);
+      const { shared, hasTaken } = await this.#networking.keep(asked, observed.network);
+      if (hasTaken && unseen !== undefined && unseen.size > 0) {
+        // Whoever has another address now may be one that was not looked at.
+        unseen = undefined;
+        continue;
+      }
       const plan = planFrom(asked, shared, observed, this.#options.policies, this.#dead())
         .map((stage) => stage.filter((step) => !putOff.has(keyOf(step))))
         .filter((stage) => stage.length > 0);
+      if (unseen !== undefined && reachesInto(plan, unseen)) {
+        // Whoever was there is gone, or changed by hand.
+        unseen = undefined;
+        continue;
+      }
       if (plan.length === 0) {
         await this.#networking.settled(asked, shared, observed.network);
         this.#rest(putOff);
+        this.#isAtRest = true;
         return;
       }
       const steps = plan.flat().map(keyOf).join();

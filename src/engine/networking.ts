@@ -1,5 +1,6 @@
 import type { Host } from '../host/host.ts';
 import { HostError } from '../host/errors.ts';
+import type { NamespaceName } from '../host/namespaces.ts';
 import { formatAddress, parsePrefix } from '../host/ipv4.ts';
 import { samePlainData } from '../host/same.ts';
 import type { Transaction } from '../host/store.ts';
@@ -37,17 +38,23 @@ export class Networking {
   }
 
   /**
-   * Writes the change and takes what it needs, all or nothing: whoever is refused has changed nothing.
+   * Writes the change and takes what it needs, all or nothing: whoever is refused has changed nothing. `unseen`
+   * namespaces are not looked into. Returns what it found on the host, where it had to look.
    * @throws NetworkError, HostError
    */
-  async take(asked: Asked, change: Transaction): Promise<void> {
+  async take(
+    asked: Asked,
+    change: Transaction,
+    unseen?: ReadonlySet<NamespaceName>,
+  ): Promise<NetworkObserved | undefined> {
     if (asked.desired?.network === undefined) {
       await this.#host.store.commit(change);
-      return;
+      return undefined;
     }
-    const observed = await observeNetwork(this.#host, foreignNamespaces(asked));
+    const observed = await observeNetwork(this.#host, foreignNamespaces(asked), unseen);
     checkDesired(asked, observed);
     this.#tellLeases(await this.#sharing.take(claimOf(asked, observed), change), true);
+    return observed;
   }
 
   /** What hosts would share if this were asked; nothing is written. @throws NetworkError */
@@ -57,7 +64,10 @@ export class Networking {
   }
 
   /** What hosts share, after this host has everything it needs of it: what it lost while it was away is taken anew. */
-  async keep(asked: Asked, observed: NetworkObserved): Promise<Shared> {
+  async keep(
+    asked: Asked,
+    observed: NetworkObserved,
+  ): Promise<{ readonly shared: Shared; readonly hasTaken: boolean }> {
     let shared: Shared;
     try {
       shared = await this.#sharing.read();
@@ -65,9 +75,9 @@ export class Networking {
       // A store that is down changes nothing for who runs.
       if (!(error instanceof HostError) || this.#sharing.last === undefined) throw error;
       this.#tellTrouble(error.message);
-      return this.#sharing.last;
+      return { shared: this.#sharing.last, hasTaken: false };
     }
-    if (asked.desired?.network === undefined) return shared;
+    if (asked.desired?.network === undefined) return { shared, hasTaken: false };
     const whole = claimOf(asked, observed);
     const refused: string[] = [];
     const leases: Lease[] = [];
@@ -75,7 +85,7 @@ export class Networking {
     const claims = [whole, ...whole.containers.map((container) => ({ ...whole, containers: [container] }))];
     for (const each of claims) {
       try {
-        leases.push(...(await this.#sharing.take(each)));
+        leases.push(...(await this.#sharing.take(each, {}, each === whole ? shared : undefined)));
         if (each === whole) break;
       } catch (error) {
         if (!(error instanceof NetworkError || error instanceof HostError)) throw error;
@@ -85,7 +95,8 @@ export class Networking {
     }
     this.#tellLeases(leases, true);
     this.#tellTrouble([...new Set(refused)].join('; '));
-    return leases.length === 0 ? shared : await this.#sharing.read();
+    const hasTaken = leases.length > 0;
+    return { shared: hasTaken ? await this.#sharing.read() : shared, hasTaken };
   }
 
   /** When the host is as asked: what nobody asks for any more may be another's from now on. */
@@ -104,9 +115,15 @@ export class Networking {
     return !samePlainData(resolve(asked.host, asked.desired?.network, containers, shared, networks.uplink), networks);
   }
 
-  /** Says that this host lives. True: it was taken for dead, and must look what is still its own. */
+  /** Says that this host lives, where the store can be told. True: it was taken for dead, and must look what is still its own. */
   async renew(): Promise<boolean> {
-    return !(await this.#sharing.renew());
+    try {
+      return !(await this.#sharing.renew());
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      this.#tellTrouble(error.message);
+      return false;
+    }
   }
 
   /** Calls `notify` whenever other hosts changed something, until the signal. */
@@ -131,11 +148,9 @@ function checkDesired(asked: Asked, observed: NetworkObserved): void {
   if (network === undefined) return;
   const uplink = uplinkFor(asked, observed);
   if (uplink instanceof NetworkError) throw uplink;
-  const needing = network.networks.find(({ kind }) => kind !== 'bridge');
-  const isNeeded =
-    needing &&
-    attachedOf(asked).some(({ attachments = [] }) => attachments.some((each) => each.network === needing.name));
-  if (uplink === null && isNeeded)
+  const used = new Set(attachedOf(asked).flatMap(({ attachments = [] }) => attachments.map((each) => each.network)));
+  const needing = network.networks.find(({ kind, name }) => kind !== 'bridge' && used.has(name));
+  if (uplink === null && needing !== undefined)
     throw new NetworkError(
       `network ${needing.name}`,
       'it needs an uplink, and nothing tells which link that is: name it, uplink: eth0',

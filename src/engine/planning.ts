@@ -1,6 +1,8 @@
 import type { ContainerState } from '../host/containers.ts';
 import type { Host } from '../host/host.ts';
+import type { NamespaceName } from '../host/namespaces.ts';
 import type { PhasedPlan } from '../host/steps.ts';
+import { samePlainData } from '../host/same.ts';
 import type { PolicyReference } from '../host/supervision.ts';
 import { checked } from '../memory/checked.ts';
 import { type MemoryObserved, observeMemory, planMemory } from '../memory/plan.ts';
@@ -27,12 +29,39 @@ export interface Observed {
   readonly containers: readonly ContainerState[];
 }
 
-/** Reads back everything that the engine plans by. */
-export const observe = async (host: Host, asked?: Asked): Promise<Observed> => ({
+/** Reads back everything that the engine plans by; of networks what was `found` just now, or all but what is in `unseen` namespaces. */
+export const observe = async (
+  host: Host,
+  asked?: Asked,
+  {
+    found,
+    unseen,
+  }: { readonly found?: NetworkObserved | undefined; readonly unseen?: ReadonlySet<NamespaceName> | undefined } = {},
+): Promise<Observed> => ({
   memory: await observeMemory(host),
-  network: await observeNetwork(host, foreignNamespaces(asked)),
+  network: found ?? (await observeNetwork(host, foreignNamespaces(asked), unseen)),
   containers: await host.containers.list(),
 });
+
+/** Namespaces of which nothing else is asked than before: what is in them needs no look to attach somebody else. */
+export function untouchedNamespaces(before: Asked, to: Asked): ReadonlySet<NamespaceName> {
+  if (!samePlainData(before.desired?.network, to.desired?.network)) return new Set();
+  const was = new Map((before.desired?.endpoints ?? []).map((each) => [each.name, each]));
+  const all = (to.desired?.endpoints ?? []).filter(({ namespace }) => namespace !== undefined);
+  const touched = new Set(
+    all.filter((each) => !samePlainData(was.get(each.name), each)).map(({ namespace }) => namespace!),
+  );
+  return new Set(all.map(({ namespace }) => namespace!).filter((namespace) => !touched.has(namespace)));
+}
+
+/** Does a plan do anything in one of these namespaces? */
+export const reachesInto = (plan: Plan, namespaces: ReadonlySet<NamespaceName>): boolean =>
+  plan.some((stage) =>
+    stage.some(
+      (step) =>
+        step.verb === 'links.create' && step.with.kind.type === 'veth' && namespaces.has(step.with.kind.peer.namespace),
+    ),
+  );
 
 /** Namespaces that somebody else made. */
 export const foreignNamespaces = (asked: Asked | undefined): string[] =>
@@ -74,9 +103,11 @@ export function networksOf(asked: Asked, shared: Shared, observed: NetworkObserv
 }
 
 /** Whoever is to be attached and has not gone with a namespace that somebody else made. Every namespace has a loopback. */
-export function presentOf(asked: Asked, { links }: NetworkObserved): readonly PlacedContainer[] {
+export function presentOf(asked: Asked, { links, unseen }: NetworkObserved): readonly PlacedContainer[] {
   const present = new Set(links.flatMap(({ type, namespace }) => (type === 'loopback' ? [namespace] : [])));
-  return attachedOf(asked).filter(({ namespace }) => namespace === undefined || present.has(namespace));
+  return attachedOf(asked).filter(
+    ({ namespace }) => namespace === undefined || present.has(namespace) || unseen?.has(namespace),
+  );
 }
 
 /** The uplink of what is asked; null where nothing tells or nothing is asked, an error where the named one is not there. */

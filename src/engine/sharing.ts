@@ -63,13 +63,13 @@ export class Sharing {
 
   /**
    * Writes what is asked together with the claim to everything it needs, all or nothing. Returns the leases that are new.
-   * @throws NetworkError where something cannot be had; HostError
+   * `known` was read just now; where it is not so any more, nothing is written by it. @throws NetworkError where something cannot be had; HostError
    */
-  async take(wanted: HostClaim, change: Transaction = {}): Promise<readonly Lease[]> {
+  async take(wanted: HostClaim, change: Transaction = {}, known?: Shared): Promise<readonly Lease[]> {
     const needsLeases = wanted.containers.some(({ attachments = [] }) => attachments.length > 0);
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const session = needsLeases ? await this.#openSession() : undefined;
-      const shared = await this.read();
+      const shared = round === 0 && known !== undefined ? known : await this.read();
       const claimed = claim(shared, { ...wanted, host: this.#host.name, ...(session !== undefined && { session }) });
       const whole: Transaction = {
         expect: claimed.expect ?? [],

@@ -1,11 +1,23 @@
-import { AddressError, type Ipv4Prefix, isWithin, overlaps, parsePrefix } from '../host/ipv4.ts';
+import { AddressError, type Ipv4Prefix, isWithin, overlaps, parseAddress, parsePrefix } from '../host/ipv4.ts';
 import { type AttachedContainer, hasGateway, type NetworkDesired, NetworkError, type NetworkSpec } from './desired.ts';
+import { TUNNEL_PORT } from './frame.ts';
 import { mtuMaxOf } from './segment.ts';
 import { isUsable, usable } from './shared.ts';
 
 /** What fits no network is refused before anything is done. Ethernet's least and the most that Linux gives a veth (ETH_MIN_MTU, ETH_MAX_MTU). */
 const MTU_MIN = 68;
 const MTU_MAX = 65_535;
+
+/** 127.0.0.0/8 (RFC 1122). */
+const LOOPBACK_NET = 127;
+
+/** What names become keys, marks, and names of namespaces of. */
+const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
+
+function checkName(about: string, name: string): void {
+  if (!NAME.test(name))
+    throw new NetworkError(about, 'a name is of letters, digits, "-", "_" and ".", and begins with a letter or digit');
+}
 
 /**
  * Do the networks of one host, and whoever is attached to them, make sense by themselves? `underlay` and
@@ -25,16 +37,22 @@ export function checkNetworks(
   }
   checkOverlaps(networks, underlay);
   const specs = new Map(networks.map((spec) => [spec.name, spec]));
-  for (const container of containers) checkContainer(container, specs);
+  const attached = new Set<string>();
+  for (const container of containers) {
+    checkContainer(container, specs);
+    if (attached.has(container.name)) throw new NetworkError(container.name, 'it is there twice: name each once');
+    attached.add(container.name);
+  }
   checkAcross(containers);
 }
 
 function checkSpec(spec: NetworkSpec, underlay: Ipv4Prefix | undefined, uplinkMtu: number | undefined): void {
   const about = `network ${spec.name}`;
+  checkName(about, spec.name);
   const refuse = (message: string): never => {
     throw new NetworkError(about, message);
   };
-  const segment = readable(about, spec.pool);
+  const segment = readable(about, spec.pool, parsePrefix);
   if (segment.address !== segment.first)
     refuse(`${spec.pool} is an address in a network, not a network: its host bits must be 0`);
   if (spec.internal && spec.nat) refuse('it cannot be internal and have a way out: leave out one of internal and nat');
@@ -76,6 +94,8 @@ function checkOverlaps(networks: readonly NetworkSpec[], underlay: Ipv4Prefix | 
 
 function checkContainer({ name, attachments = [] }: AttachedContainer, specs: ReadonlyMap<string, NetworkSpec>): void {
   const seen = new Set<string>();
+  const segments: NetworkSpec[] = [];
+  if (attachments.length > 0) checkName(name, name);
   for (const { network, address, publish } of attachments) {
     const spec = specs.get(network);
     if (spec === undefined)
@@ -85,8 +105,15 @@ function checkContainer({ name, attachments = [] }: AttachedContainer, specs: Re
       );
     if (seen.has(network)) throw new NetworkError(name, `it is attached to network ${network} twice`);
     seen.add(network);
+    const clash = spec.kind === 'intranet' ? undefined : segments.find(({ pool }) => overlaps(pool, spec.pool));
+    if (clash !== undefined)
+      throw new NetworkError(
+        name,
+        `networks ${clash.name} and ${network} have the same addresses (${clash.pool}, ${spec.pool}): it could not tell them apart`,
+      );
+    if (spec.kind !== 'intranet') segments.push(spec);
     if (address !== undefined) {
-      readable(name, address);
+      readable(name, address, parseAddress);
       if (!isUsable(spec, address))
         throw new NetworkError(
           name,
@@ -102,11 +129,17 @@ function checkContainer({ name, attachments = [] }: AttachedContainer, specs: Re
           ? `network ${network} is internal: nothing of it can be published; give the container an intranet address`
           : `network ${network} has no way in: set nat: true, or give the container an intranet address`,
       );
-    for (const { hostPort, containerPort, hostAddress } of publish) {
+    for (const { protocol, hostPort, containerPort, hostAddress } of publish) {
+      if (protocol === 'udp' && hostPort === TUNNEL_PORT)
+        throw new NetworkError(name, `port ${TUNNEL_PORT}/udp of the host is its tunnels': choose another`);
       for (const port of [hostPort, containerPort])
         if (!Number.isInteger(port) || port < 1 || port > 65_535)
           throw new NetworkError(name, `port ${port} is not between 1 and 65535`);
-      if (hostAddress !== undefined) readable(name, hostAddress);
+      if (hostAddress !== undefined && readable(name, hostAddress, parseAddress) >>> 24 === LOOPBACK_NET)
+        throw new NetworkError(
+          name,
+          `${hostAddress} is a loopback address, which nobody but the host can ask: publish at another, or at all`,
+        );
     }
   }
 }
@@ -138,9 +171,9 @@ function checkAcross(containers: readonly AttachedContainer[]): void {
   }
 }
 
-function readable(about: string, prefix: string): ReturnType<typeof parsePrefix> {
+function readable<T>(about: string, text: string, parse: (text: string) => T): T {
   try {
-    return parsePrefix(prefix);
+    return parse(text);
   } catch (error) {
     if (error instanceof AddressError) throw new NetworkError(about, error.message);
     throw error;

@@ -26,6 +26,7 @@ const rule = (verdict: FirewallVerdict, ...when: FirewallMatch[]): FirewallRule 
 
 /**
  * The sets. `ports` and `bindings`: bridge ports of containers, and the one pair of MAC and address each may send from.
+ * Of the bridge, `closed`: ports, tunnels too, of networks with no way in or out.
  * `ours`: all links that containers are behind. `closed`: bridges with no way in or out. `ways`: bridges with a way out,
  * and their segments. `inside`: each bridge with itself. `natted`: segments that leave by the host's address. `serving`
  * and `intranet`: host ends of intranet addresses. `peers`: hosts that tunnels come from.
@@ -33,6 +34,7 @@ const rule = (verdict: FirewallVerdict, ...when: FirewallMatch[]): FirewallRule 
 const SETS: readonly FirewallSet[] = [
   { family: 'bridge', name: 'ports', fields: ['iifname'] },
   { family: 'bridge', name: 'bindings', fields: ['iifname', 'ether saddr', 'ip saddr'] },
+  { family: 'bridge', name: 'closed', fields: ['iifname'] },
   { family: 'inet', name: 'ours', fields: ['iifname'] },
   { family: 'inet', name: 'closed', fields: ['iifname'] },
   { family: 'inet', name: 'ways', fields: ['iifname', 'ip saddr'], intervals: true },
@@ -76,8 +78,25 @@ const ANTI_SPOOFING: FirewallChain = {
   ],
 };
 
+/**
+ * Nothing of a closed network comes to the host itself, ARP neither: the kernel answers for all addresses of the host on
+ * all its links (arp_ignore 0), also for one that a tenant's container has.
+ */
+const CLOSED: FirewallChain = {
+  family: 'bridge',
+  name: 'input',
+  type: 'filter',
+  hook: 'input',
+  priority: BRIDGED,
+  rules: [rule('drop', within('closed', 'iifname'))],
+};
+
+/** Of the host's own addresses alone: who publishes at another's must not take what goes there. */
 const published: readonly FirewallRule[] = [
-  rule({ dnat: { map: 'published_at', by: ['ip daddr', 'meta l4proto', 'th dport'] } }),
+  rule(
+    { dnat: { map: 'published_at', by: ['ip daddr', 'meta l4proto', 'th dport'] } },
+    value('fib daddr type', 'local'),
+  ),
   rule({ dnat: { map: 'published', by: ['meta l4proto', 'th dport'] } }, value('fib daddr type', 'local')),
 ];
 
@@ -97,7 +116,16 @@ export const FRAME: FirewallFrame = {
   sets: SETS,
   chains: [
     ANTI_SPOOFING,
-    { family: 'inet', name: 'prerouting', type: 'nat', hook: 'prerouting', priority: NAT_DST, rules: published },
+    CLOSED,
+    {
+      family: 'inet',
+      name: 'prerouting',
+      type: 'nat',
+      hook: 'prerouting',
+      priority: NAT_DST,
+      // Where bridge-nf-call-iptables is 1 frames within a closed network pass here, some to an address that is the host's too.
+      rules: [rule('accept', within('closed', 'iifname')), ...published],
+    },
     {
       family: 'inet',
       name: 'output',
@@ -106,6 +134,15 @@ export const FRAME: FirewallFrame = {
       priority: NAT_DST,
       // A packet to a loopback address cannot leave the host (route_localnet is off).
       rules: [rule('accept', { fields: ['ip daddr'], is: { value: '127.0.0.0/8' } }), ...published],
+    },
+    {
+      family: 'inet',
+      name: 'sending',
+      type: 'filter',
+      hook: 'output',
+      priority: FILTER,
+      // The host has no address in a closed network; should somebody give it one, it still sends nothing there.
+      rules: [rule('drop', within('closed', 'oifname'))],
     },
     {
       family: 'inet',

@@ -1,14 +1,12 @@
+import { formatAddress, type Ipv4Prefix, parsePrefix } from '../host/ipv4.ts';
 import type { RoutingEntry } from '../host/routing.ts';
 import type { NetworkSpec } from './desired.ts';
 import { endpointAlias, macOf, portName } from './names.ts';
 import { element, type Endpoint, type PicturePart, type Uplink } from './picture.ts';
-import { plain, veth } from './segment.ts';
+import { plain, tableOf, veth } from './segment.ts';
 
 /** A next hop that every container may use, because each is alone on its link with the host (RFC 3927: link-local). */
 const NEXT_HOP = '169.254.1.1';
-
-/** Replies from an intranet address go by a table of their own: 100 plus the number of the interface. */
-const FIRST_TABLE = 100;
 
 /** A container's intranet address: an address of the underlay on an interface of its own. */
 export const intranetPart = (endpoint: Endpoint, spec: NetworkSpec, uplink: Uplink): PicturePart =>
@@ -78,12 +76,16 @@ function macvlanPart(
       },
     ],
     entries: [
-      { kind: 'address', ...inside, prefix: `${address}/${uplink.bits}` },
+      // Alone, so that what the container begins goes where it would without it: only replies know the way to the wire.
+      { kind: 'address', ...inside, prefix: `${address}/32` },
       { kind: 'rule', namespace, from: address, table },
-      via === undefined ? { kind: 'route', ...out, table } : { kind: 'route', ...out, via, table },
+      // Whoever is on the wire is answered directly: the next router need not send back what came from beside it.
+      { kind: 'route', ...inside, to: underlayOf(uplink), source: address, table },
+      ...(via === undefined ? [] : [{ kind: 'route', ...out, via, table } satisfies RoutingEntry]),
       ...(secondary || via === undefined ? [] : [{ kind: 'route', ...out, via } satisfies RoutingEntry]),
     ],
   };
 }
 
-const tableOf = (link: string): number => FIRST_TABLE + Number(link.replace(/^\D+/, ''));
+const underlayOf = ({ address, bits }: Uplink): Ipv4Prefix =>
+  `${formatAddress(parsePrefix(`${address}/${bits}`).first)}/${bits}`;

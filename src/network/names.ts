@@ -25,6 +25,13 @@ export const networkAlias = (network: string): string => `${MARK} network ${netw
 /** The mark of both ends of a container's interface. */
 export const endpointAlias = (network: string, container: string): string => `${MARK} endpoint ${network} ${container}`;
 
+/** Of which network and container an alias is the mark; null where it is none of an endpoint's. */
+export function endpointOf(alias: string): { readonly network: string; readonly container: string } | null {
+  const [mark, kind, network, container] = alias.split(' ');
+  if (mark !== MARK || kind !== 'endpoint' || network === undefined || container === undefined) return null;
+  return { network, container };
+}
+
 /** A locally administered unicast address by its label; `attempt` gives another where one is taken. */
 export function macOf(label: string, attempt = 0): MacAddress {
   const salted = attempt === 0 ? label : `${label}#${attempt}`;

@@ -16,18 +16,24 @@ export interface NetworkObserved {
   readonly links: readonly LinkState[];
   readonly entries: readonly RoutingEntry[];
   readonly firewall: FirewallState;
+  /** Where it was not looked: what is in these namespaces is as it was left. */
+  readonly unseen?: ReadonlySet<NamespaceName>;
 }
 
-/** Reads back all networks of this host. `foreign` are containers' namespaces that somebody else made. */
-export async function observeNetwork(host: Host, foreign: readonly NamespaceName[] = []): Promise<NetworkObserved> {
+/** Reads back all networks of this host. `foreign` are containers' namespaces that somebody else made; into `unseen` ones it is not looked. */
+export async function observeNetwork(
+  host: Host,
+  foreign: readonly NamespaceName[] = [],
+  unseen: ReadonlySet<NamespaceName> = new Set(),
+): Promise<NetworkObserved> {
   const namespaces = await host.namespaces.list();
-  const all = ['', ...new Set([...namespaces, ...foreign])];
+  const all = ['', ...new Set([...namespaces, ...foreign])].filter((name) => !unseen.has(name));
   const [links, entries, firewall] = await Promise.all([
     host.links.list(all),
     host.routing.list(all),
     host.firewall.read(),
   ]);
-  return { namespaces, links, entries, firewall };
+  return { namespaces, links, entries, firewall, unseen };
 }
 
 /**

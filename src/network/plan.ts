@@ -17,7 +17,8 @@ import type { Picture, PictureLink } from './picture.ts';
  * From what is to the picture. Coming: the filter before any link, links before they are up, addresses before routes.
  * Going: links before the filter that held them back. What somebody changed by hand is found by the same comparison.
  */
-export function planNetwork(picture: Picture, observed: NetworkObserved): PhasedPlan {
+export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPlan {
+  const picture = seenOf(whole, observed);
   const links = compareLinks(picture, observed);
   const entries = compareEntries(picture, observed, links);
   const firewall = compareFirewall(picture, observed);
@@ -62,6 +63,13 @@ export function planNetwork(picture: Picture, observed: NetworkObserved): Phased
   };
 }
 
+/** What is asked of where it was looked. */
+function seenOf(picture: Picture, { unseen = new Set() }: NetworkObserved): Picture {
+  if (unseen.size === 0) return picture;
+  const isSeen = ({ namespace }: { readonly namespace: string }): boolean => !unseen.has(namespace);
+  return { ...picture, links: picture.links.filter(isSeen), entries: picture.entries.filter(isSeen) };
+}
+
 const isShared = ({ namespace, kind }: PictureLink): boolean =>
   namespace === '' && (kind === undefined || kind.type === 'bridge' || kind.type === 'vxlan');
 
@@ -90,8 +98,13 @@ function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved)
   for (const link of links) {
     const { kind } = link;
     if (kind === undefined) continue;
-    const ends = kind.type === 'veth' ? [keyOf(link), keyOf(kind.peer)] : [keyOf(link)];
-    const isWhole = ends.every((end) => is.has(end)) && isOfKind(is.get(keyOf(link))!, link);
+    const peer = kind.type === 'veth' && !observed.unseen?.has(kind.peer.namespace) ? kind.peer : null;
+    const ends = peer === null ? [keyOf(link)] : [keyOf(link), keyOf(peer)];
+    // An interface's name may be that of another network's a moment ago: by its mark it is known whose end it is.
+    const isWhole =
+      ends.every((end) => is.has(end)) &&
+      isOfKind(is.get(keyOf(link))!, link) &&
+      (peer === null || is.get(keyOf(peer))!.alias === peer.alias);
     if (!isWhole) for (const end of ends) broken.add(end);
   }
 

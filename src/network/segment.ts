@@ -66,6 +66,7 @@ export function networkPart({ spec, vni, peers }: HostNetwork, uplink: Uplink | 
       settings: { ...plain(mtu), master: bridge, learning: false, alias: networkAlias(spec.name), forwarding: false },
       why: `tunnels of network ${spec.name}, VNI ${vni}, from ${uplink.address}`,
     });
+    if (gateway === null) elements.push(element('bridge', 'closed', [vxlan]));
     for (const { address, mac, tunnelAddress } of peers) {
       const at = { namespace: '', link: vxlan, mac } as const;
       entries.push(
@@ -89,8 +90,18 @@ export function endpointPart(endpoint: Endpoint, spec: NetworkSpec, uplink: Upli
   const entries: RoutingEntry[] = [
     { kind: 'address', namespace, link, prefix: `${address}/${parsePrefix(spec.pool).bits}` },
   ];
-  if (hasGateway(spec) && !secondary)
-    entries.push({ kind: 'route', namespace, link, to: '0.0.0.0/0', via: gatewayOf(spec).address });
+  if (hasGateway(spec)) {
+    const out = { kind: 'route', namespace, link, to: '0.0.0.0/0', via: gatewayOf(spec).address } as const;
+    const table = tableOf(link);
+    if (!secondary) entries.push(out);
+    // What it publishes here is answered from here, whichever network its default route goes by.
+    else
+      entries.push(
+        { kind: 'rule', namespace, from: address, table },
+        { kind: 'route', namespace, link, to: spec.pool, source: address, table },
+        { ...out, table },
+      );
+  }
   return {
     links: veth(
       { namespace, link, mac, port, alias, mtu, why: `${container} in network ${network}, ${address}` },
@@ -105,6 +116,7 @@ export function endpointPart(endpoint: Endpoint, spec: NetworkSpec, uplink: Upli
     elements: [
       element('bridge', 'ports', [port]),
       element('bridge', 'bindings', [port, mac, address]),
+      ...(hasGateway(spec) ? [] : [element('bridge', 'closed', [port])]),
       ...publish.map(({ protocol, hostAddress, hostPort, containerPort }) =>
         hostAddress === undefined
           ? element('inet', 'published', [protocol, hostPort], [address, containerPort])
@@ -113,6 +125,11 @@ export function endpointPart(endpoint: Endpoint, spec: NetworkSpec, uplink: Upli
     ],
   };
 }
+
+/** Replies from an address go by a table of its own: 100 plus the number of the interface. */
+export const tableOf = (link: string): number => FIRST_TABLE + Number(link.replace(/^\D+/, ''));
+
+const FIRST_TABLE = 100;
 
 /** Up, of this MTU, without IPv6: a thousand ports that speak it make every change 25 times slower (measured). */
 export const plain = (mtu: number): { up: true; mtu: number; ipv6: false } => ({ up: true, mtu, ipv6: false });

@@ -62,8 +62,12 @@ export const SHARED_PREFIXES = [NETWORK, LEASE, VNI, MAC] as const;
 const VNI_MIN = 4096;
 const VNI_MAX = 2 ** 24 - 1;
 
-/** A bridge network is each host's own: its addresses are leased by host. */
-const segmentOf = ({ kind, name }: NetworkSpec, host: string): string => (kind === 'bridge' ? `${name}@${host}` : name);
+/**
+ * Where an address must be one's alone. A bridge network is each host's own; intranet addresses are all of one underlay,
+ * whatever their networks are called. No name has an `@` in it: see `checkNetworks`.
+ */
+export const segmentOf = ({ kind, name }: NetworkSpec, host: string): string =>
+  ({ bridge: `${name}@${host}`, overlay: name, intranet: '@underlay' })[kind];
 
 const leaseKey = (spec: NetworkSpec, host: string, address: Ipv4Address): string =>
   `${LEASE}${segmentOf(spec, host)}/${address}`;
@@ -139,6 +143,7 @@ export function claim(shared: Shared, asked: Claim): Transaction {
   const specs = new Map(asked.networks.map((spec) => [spec.name, spec]));
   const taken = new Map([...shared.leases].map(([key, { value }]) => [key, value]));
   const macs = new Set(shared.macs);
+  const searched = new Map<string, number>();
   for (const { name: container, attachments = [] } of asked.containers) {
     for (const attachment of attachments) {
       const spec = specs.get(attachment.network);
@@ -153,7 +158,7 @@ export function claim(shared: Shared, asked: Claim): Transaction {
           write(leaseKey(spec, asked.host, value.address), { ...value, ...tunnel }, revision, asked.session);
         continue;
       }
-      const address = freeAddress(spec, asked.host, container, attachment, taken);
+      const address = freeAddress(spec, asked.host, container, attachment, taken, searched);
       const key = leaseKey(spec, asked.host, address);
       const mac = freeMac(key, macs);
       macs.add(mac);
@@ -211,13 +216,17 @@ function freeMac(label: string, taken: ReadonlySet<MacAddress>): MacAddress {
   }
 }
 
-/** The address asked for, or the lowest that is nobody's. The first of a segment with a gateway is the gateway's. */
+/**
+ * The address asked for, or the lowest that is nobody's. The first of a segment with a gateway is the gateway's.
+ * `searched`: by network the first that is still to be looked at, so that a thousand are not looked for a thousand times.
+ */
 function freeAddress(
   spec: NetworkSpec,
   host: string,
   container: string,
   { address: wanted }: Attachment,
   taken: ReadonlyMap<string, Lease>,
+  searched: Map<string, number>,
 ): Ipv4Address {
   if (wanted !== undefined) {
     const holder = taken.get(leaseKey(spec, host, wanted));
@@ -229,8 +238,9 @@ function freeAddress(
     return wanted;
   }
   const { lowest, highest } = usable(spec);
-  for (let number = lowest; number <= highest; number++) {
+  for (let number = searched.get(spec.name) ?? lowest; number <= highest; number++) {
     const address = formatAddress(number);
+    searched.set(spec.name, number + 1);
     if (!taken.has(leaseKey(spec, host, address))) return address;
   }
   throw new NetworkError(
