@@ -120,8 +120,7 @@ export class Sharing {
     const nowMs = this.#host.clock.monotonicMs();
     if (nowMs - this.#renewedMs < RENEW_EVERY_MS) return true;
     const session = this.#session ?? (await this.#storedSession());
-    if (session === undefined) return true;
-    const lives = await this.#host.store.renewSession(session);
+    const lives = session === undefined || (await this.#host.store.renewSession(session));
     this.#renewedMs = nowMs;
     this.#session = lives ? session : undefined;
     return lives;

@@ -9,7 +9,7 @@ import { assertApplied, assertRefused, type ContractCase } from './contract.ts';
 import { ODD_FRAME } from './firewall.ts';
 
 /** What dockerd 20.10 to 27 leaves in the filter and nat tables of a host with its default bridge. */
-const DOCKERS = `*nat
+export const DOCKERS = `*nat
 :DOCKER - [0:0]
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
 -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
