@@ -116,8 +116,9 @@ function throughBridge(journey: Journey, bridge: Link, port: Link, packet: Packe
     }
   }
   if (packet.destMac === BROADCAST) {
+    // What is flooded waits in the other ends' queues, the bridge's own stack is served at once: its answer is the first (measured).
+    passUp(journey, bridge, journey.copy(packet));
     spread(journey, bridge, port, packet);
-    passUp(journey, bridge, packet);
   } else if (isBridges(bridge, packet.destMac)) passUp(journey, bridge, packet);
   else {
     if (bridge.children.some(({ mac }) => mac === packet.destMac))

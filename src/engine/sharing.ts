@@ -18,7 +18,7 @@ import { ownPrefix } from './asked.ts';
 const SESSION_MS = 15_000;
 
 /** Renewed so often, three missed renewals are survived. */
-export const RENEW_EVERY_MS = 4000;
+const RENEW_EVERY_MS = 4000;
 
 /** Others may come first; each round somebody commits. */
 const ROUNDS_MAX = 100;

@@ -25,7 +25,7 @@ export const mtuMaxOf = ({ kind }: NetworkSpec, uplinkMtu: number): number =>
 const MTU_USUAL = 1500;
 
 /** What a network's links carry: as much as fits through a tunnel on this very uplink, or as it was asked for. */
-export const mtuOf = (spec: NetworkSpec, uplink: Uplink | null): number =>
+const mtuOf = (spec: NetworkSpec, uplink: Uplink | null): number =>
   spec.mtu ?? mtuMaxOf(spec, uplink?.mtu ?? MTU_USUAL);
 
 /** A bridge or overlay network on a host: its bridge, its tunnels, and whether there is a way in and out. */

@@ -110,8 +110,7 @@ export async function probe(
 }
 
 /** Who answered each, in order; null: nobody. */
-const answerers = (results: readonly ProbeResult[]): (string | null)[] =>
-  results.map(({ answeredBy }) => answeredBy);
+const answerers = (results: readonly ProbeResult[]): (string | null)[] => results.map(({ answeredBy }) => answeredBy);
 
 export function assertAnswered(results: readonly ProbeResult[], expected: readonly (string | null)[]): void {
   assert.deepEqual(answerers(results), expected, results.map(({ why }) => why).join('; '));

@@ -49,7 +49,7 @@ describe.skipIf(reason !== null)('two hosts that share an etcd', () => {
   afterEach(async () => {
     for (const { watching, store, host } of members) {
       watching.abort();
-      await store.close();
+      store.close();
       await host.close();
     }
     await etcd.close();
