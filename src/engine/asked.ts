@@ -35,15 +35,17 @@ export async function readAsked(store: Store, host: string): Promise<Asked> {
   const ended = new Set(own.flatMap(({ key }) => (key.startsWith(ENDED) ? [key.slice(ENDED.length)] : [])));
   const memory = (one(MEMORY) ?? null) as MemoryDesired | null;
   const network = one(NETWORK) as NetworkDesired | undefined;
-  if (memory === null && network === undefined) return { host, desired: null, ended };
   const endpoints = all<PlacedContainer>(ENDPOINT);
+  const containers = all<DesiredContainer>(CONTAINER);
+  if (memory === null && network === undefined && endpoints.length + containers.length === 0)
+    return { host, desired: null, ended };
   return {
     host,
     desired: {
       memory,
       ...(network !== undefined && { network }),
       ...(endpoints.length > 0 && { endpoints }),
-      containers: all<DesiredContainer>(CONTAINER),
+      containers,
     },
     ended,
   };

@@ -15,6 +15,7 @@ import { EngineError } from './errors.ts';
 import { Networking } from './networking.ts';
 import type { DeathObservation, Observation, ObservationSink } from './observation.ts';
 import type { Plan } from './plan.ts';
+import { SetAside } from './set-aside.ts';
 import {
   byName,
   observe,
@@ -29,6 +30,14 @@ import {
 interface Look {
   found?: NetworkObserved | undefined;
   unseen?: ReadonlySet<NamespaceName> | undefined;
+}
+
+/** What acting on a plan needs to know, and what it leaves undone. */
+interface Acting {
+  readonly asked: Asked;
+  readonly observed: Observed;
+  readonly putOff: Set<string>;
+  readonly setAside: SetAside;
 }
 
 const TICK_EVERY_MS = 1000;
@@ -96,8 +105,9 @@ export class Engine {
       const asked = { ...before, desired: to };
       // A thousand containers are not looked into for one more: whether somebody changed them is found by the ticks.
       const unseen = this.#isAtRest ? untouchedNamespaces(before, asked) : undefined;
-      const found = await this.#networking.take(asked, changeOf(before, to), unseen);
+      // Whether or not the store says so: a commit whose answer was lost may have taken effect.
       this.#asked = undefined;
+      const found = await this.#networking.take(asked, changeOf(before, to), unseen);
       this.#tellChange(before.desired, to);
       const dueMs = this.#convergeAtMs;
       await this.#converge({ found, unseen });
@@ -155,21 +165,28 @@ export class Engine {
   async watch(signal: AbortSignal): Promise<void> {
     let sleep = new AbortController();
     let changed = false;
-    await this.#orTellTrouble(() =>
-      this.#networking.watch(() => {
-        changed = true;
-        sleep.abort();
-      }, signal),
-    );
-    while (!signal.aborted) {
-      const sinceTick = (this.#host.clock.monotonicMs() - this.#options.zeroMs) % TICK_EVERY_MS;
-      sleep = new AbortController();
-      if (!changed) await this.#host.clock.sleep(TICK_EVERY_MS - sinceTick, AbortSignal.any([signal, sleep.signal]));
-      if (signal.aborted) return;
-      if (!changed) await this.tick();
-      else {
+    const notify = (): void => {
+      changed = true;
+      sleep.abort();
+    };
+    let watches = await this.#networking.watch(notify, signal);
+    const { clock } = this.#host;
+    const nextTickMs = (): number => {
+      const nowMs = clock.monotonicMs();
+      return nowMs + TICK_EVERY_MS - ((nowMs - this.#options.zeroMs) % TICK_EVERY_MS);
+    };
+    for (let tickMs = nextTickMs(); !signal.aborted;) {
+      // However much others change, a tick comes when it is due.
+      if (clock.monotonicMs() >= tickMs) {
+        watches ||= await this.#networking.watch(notify, signal);
+        await this.tick();
+        tickMs = nextTickMs();
+      } else if (changed) {
         changed = false;
         await this.#orTellTrouble(() => this.#exclusively(() => this.#follow()));
+      } else {
+        sleep = new AbortController();
+        await clock.sleep(tickMs - clock.monotonicMs(), AbortSignal.any([signal, sleep.signal]));
       }
     }
   }
@@ -219,7 +236,9 @@ export class Engine {
       const steps = plan.flat().map(keyOf).join();
       same = steps === last ? same + 1 : 0;
       last = steps;
-      for (const stage of plan) await this.#act(stage, asked, observed, putOff);
+      const setAside = new SetAside();
+      for (const stage of plan) if (!(await this.#act(stage, { asked, observed, putOff, setAside }))) break;
+      setAside.demand();
     }
     throw new EngineError(`the host does not settle: again and again there is to do: ${last}`);
   }
@@ -240,10 +259,14 @@ export class Engine {
     return [...this.#lingering.values()].map(({ container }) => container);
   }
 
-  async #act(stage: Stage, asked: Asked, observed: Observed, putOff: Set<string>): Promise<void> {
+  /** False: the host was taken for dead meanwhile, and must look again what is its own. */
+  async #act(stage: Stage, { asked, observed, putOff, setAside }: Acting): Promise<boolean> {
     const batches = Map.groupBy(stage, (step) => step.verb);
-    for (const [verb, steps] of batches) {
+    for (const [verb, all] of batches) {
+      const steps = all.filter((step) => !setAside.holds(step));
       for (let from = 0; from < steps.length;) {
+        // What takes long must not cost the host its leases.
+        if (await this.#networking.renew()) return false;
         const { applied, error } = await send(this.#host, verb, steps.slice(from));
         for (const step of steps.slice(from, from + applied)) this.#tellStep(step, asked);
         await this.#options.afterBatch?.();
@@ -253,9 +276,10 @@ export class Engine {
         const mayWait = isTooEarly(failed, error, observed);
         if (mayWait) putOff.add(keyOf(failed));
         if (!mayWait || !this.#putOff.has(keyOf(failed))) this.#tellRefusal(failed, error);
-        if (!mayWait) throw new EngineError(`${error.message}; wanted because: ${failed.why}`, error);
+        if (!mayWait) setAside.take(failed, new EngineError(`${error.message}; wanted because: ${failed.why}`, error));
       }
     }
+    return true;
   }
 
   /** Writes down the ends of containers before anything of theirs is cleared away: an end cannot be read back after that. */

@@ -48,6 +48,7 @@ export class Networking {
     unseen?: ReadonlySet<NamespaceName>,
   ): Promise<NetworkObserved | undefined> {
     if (asked.desired?.network === undefined) {
+      checkNetworks({ networks: [] }, attachedOf(asked));
       await this.#host.store.commit(change);
       return undefined;
     }
@@ -78,33 +79,33 @@ export class Networking {
       return { shared: this.#sharing.last, hasTaken: false };
     }
     if (asked.desired?.network === undefined) return { shared, hasTaken: false };
-    const whole = claimOf(asked, observed);
-    const refused: string[] = [];
-    const leases: Lease[] = [];
     // Where not everybody can have what they ask for, those who can do: one who cannot stays without.
-    const claims = [whole, ...whole.containers.map((container) => ({ ...whole, containers: [container] }))];
-    for (const each of claims) {
-      try {
-        leases.push(...(await this.#sharing.take(each, {}, each === whole ? shared : undefined)));
-        if (each === whole) break;
-      } catch (error) {
-        if (!(error instanceof NetworkError || error instanceof HostError)) throw error;
-        refused.push(error.message);
-        if (error instanceof HostError) break;
-      }
+    const refused = new Set<string>();
+    let leases: readonly Lease[] = [];
+    try {
+      const onRefusal = ({ message }: NetworkError): void => void refused.add(message);
+      leases = await this.#sharing.take(claimOf(asked, observed), {}, { known: shared, onRefusal });
+    } catch (error) {
+      if (!(error instanceof NetworkError || error instanceof HostError)) throw error;
+      refused.add(error.message);
     }
     this.#tellLeases(leases, true);
-    this.#tellTrouble([...new Set(refused)].join('; '));
+    this.#tellTrouble([...refused].join('; '));
     const hasTaken = leases.length > 0;
     return { shared: hasTaken ? await this.#sharing.read() : shared, hasTaken };
   }
 
   /** When the host is as asked: what nobody asks for any more may be another's from now on. */
   async settled(asked: Asked, shared: Shared, observed: NetworkObserved): Promise<void> {
+    const networks = networksOf(asked, shared, observed);
+    // While the uplink is not there networks stay as they are, and with them what is on their links.
+    if (networks instanceof NetworkError) {
+      this.#last = undefined;
+      return;
+    }
     this.#tellLeases(await this.#sharing.giveBack(claimOf(asked, observed)), false);
     if (asked.desired === null) await this.#sharing.end();
-    const networks = networksOf(asked, shared, observed);
-    this.#last = networks instanceof NetworkError ? undefined : { networks, containers: presentOf(asked, observed) };
+    this.#last = { networks, containers: presentOf(asked, observed) };
   }
 
   /** Has what others changed made something to do here? */
@@ -126,9 +127,16 @@ export class Networking {
     }
   }
 
-  /** Calls `notify` whenever other hosts changed something, until the signal. */
-  async watch(notify: () => void, signal: AbortSignal): Promise<void> {
-    for (const prefix of WATCHED) await this.#host.store.watch(prefix, notify, signal);
+  /** Calls `notify` whenever other hosts changed something, until the signal. False: the store could not be asked. */
+  async watch(notify: () => void, signal: AbortSignal): Promise<boolean> {
+    try {
+      for (const prefix of WATCHED) await this.#host.store.watch(prefix, notify, signal);
+      return true;
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      this.#tellTrouble(error.message);
+      return false;
+    }
   }
 
   #tellLeases(leases: readonly Lease[], taken: boolean): void {

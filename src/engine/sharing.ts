@@ -17,11 +17,18 @@ import { ownPrefix } from './asked.ts';
 /** A host that does not renew for so long counts as dead: what it leased is free. */
 const SESSION_MS = 15_000;
 
-/** Renewed so often, three missed renewals are survived. */
+/** Renewed so often, two missed renewals are survived, and three nearly. */
 const RENEW_EVERY_MS = 4000;
 
 /** Others may come first; each round somebody commits. */
 const ROUNDS_MAX = 100;
+
+interface TakeOptions {
+  /** What was read just now. */
+  readonly known?: Shared;
+  /** As of `claim`. */
+  readonly onRefusal?: (error: NetworkError) => void;
+}
 
 /** Whatever of a claim depends on the host alone. */
 export type HostClaim = Omit<Claim, 'host' | 'session'>;
@@ -65,12 +72,17 @@ export class Sharing {
    * Writes what is asked together with the claim to everything it needs, all or nothing. Returns the leases that are new.
    * `known` was read just now; where it is not so any more, nothing is written by it. @throws NetworkError where something cannot be had; HostError
    */
-  async take(wanted: HostClaim, change: Transaction = {}, known?: Shared): Promise<readonly Lease[]> {
+  async take(
+    wanted: HostClaim,
+    change: Transaction = {},
+    { known, onRefusal }: TakeOptions = {},
+  ): Promise<readonly Lease[]> {
     const needsLeases = wanted.containers.some(({ attachments = [] }) => attachments.length > 0);
     for (let round = 0; round < ROUNDS_MAX; round++) {
       const session = needsLeases ? await this.#openSession() : undefined;
       const shared = round === 0 && known !== undefined ? known : await this.read();
-      const claimed = claim(shared, { ...wanted, host: this.#host.name, ...(session !== undefined && { session }) });
+      const mine = { ...wanted, host: this.#host.name, ...(session !== undefined && { session }) };
+      const claimed = claim(shared, mine, onRefusal);
       const whole: Transaction = {
         expect: claimed.expect ?? [],
         put: [...(change.put ?? []), ...(claimed.put ?? [])],

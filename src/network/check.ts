@@ -1,4 +1,5 @@
 import { AddressError, type Ipv4Prefix, isWithin, overlaps, parseAddress, parsePrefix } from '../host/ipv4.ts';
+import { BRIDGE_PORTS_MAX } from '../host/links.ts';
 import { type AttachedContainer, hasGateway, type NetworkDesired, NetworkError, type NetworkSpec } from './desired.ts';
 import { TUNNEL_PORT } from './frame.ts';
 import { mtuMaxOf } from './segment.ts';
@@ -43,6 +44,7 @@ export function checkNetworks(
     if (attached.has(container.name)) throw new NetworkError(container.name, 'it is there twice: name each once');
     attached.add(container.name);
   }
+  checkSize(containers, specs);
   checkAcross(containers);
 }
 
@@ -142,6 +144,23 @@ function checkContainer({ name, attachments = [] }: AttachedContainer, specs: Re
         );
     }
   }
+}
+
+/** A bridge has so many ports, one of them an overlay's tunnels. */
+function checkSize(containers: readonly AttachedContainer[], specs: ReadonlyMap<string, NetworkSpec>): void {
+  const counts = new Map<string, number>();
+  for (const { name, attachments = [] } of containers)
+    for (const { network } of attachments) {
+      const count = (counts.get(network) ?? 0) + 1;
+      counts.set(network, count);
+      const { kind } = specs.get(network)!;
+      const most = kind === 'overlay' ? BRIDGE_PORTS_MAX - 1 : BRIDGE_PORTS_MAX;
+      if (kind !== 'intranet' && count > most)
+        throw new NetworkError(
+          name,
+          `network ${network} has ${most} containers on this host, which is all a bridge holds`,
+        );
+    }
 }
 
 /** One host port leads to one container, and one address of one segment to one. */

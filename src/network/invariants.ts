@@ -40,7 +40,7 @@ export function brokenNetworks(
     ...interfaces.flatMap((each) => unleased(each, shared)),
     ...inTwoHands(interfaces, ({ link }) => [`MAC ${link.mac}`]),
     ...inTwoHands(interfaces, ({ host, network, address }) => {
-      const spec = shared.networks.get(network)?.value.spec;
+      const { spec } = (shared.networks.get(network) ?? shared.networks.get(`${network}@${host}`))?.value ?? {};
       return spec === undefined ? [] : [`address ${address} of ${segmentOf(spec, host)}`];
     }),
     ...hosts.flatMap(unfiltered),

@@ -3,7 +3,7 @@ import type { Host } from '../host/host.ts';
 import { parsePrefix } from '../host/ipv4.ts';
 import type { LinkState } from '../host/links.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
-import type { RoutingEntry } from '../host/routing.ts';
+import { MAIN_TABLE, type RoutingEntry } from '../host/routing.ts';
 import { NetworkError } from './desired.ts';
 import { isOurs } from './names.ts';
 import type { Uplink } from './picture.ts';
@@ -42,19 +42,23 @@ export async function observeNetwork(
  */
 export function uplinkOf({ links, entries }: NetworkObserved, wanted?: string): Uplink | null {
   const own = links.filter((link) => link.namespace === '' && link.type !== 'loopback' && !isOurs(link));
-  const addressOf = (name: string): string | undefined =>
-    entries.find(
-      (entry) => entry.kind === 'address' && entry.namespace === '' && entry.link === name && !isLoopback(entry.prefix),
-    ) &&
-    entries.flatMap((entry) =>
-      entry.kind === 'address' && entry.namespace === '' && entry.link === name ? [entry.prefix] : [],
-    )[0];
+  // Of several addresses the one that tunnels end at already: another that comes and goes must not move them.
+  const ends = new Set(links.flatMap((link) => (isOurs(link) && link.local !== undefined ? [link.local] : [])));
+  const addressOf = (name: string): string | undefined => {
+    const prefixes = entries.flatMap((entry) =>
+      entry.kind === 'address' && entry.namespace === '' && entry.link === name && !isLoopback(entry.prefix)
+        ? [entry.prefix]
+        : [],
+    );
+    return prefixes.find((prefix) => ends.has(prefix.split('/')[0]!)) ?? prefixes[0];
+  };
   const defaultRoute = (name?: string) =>
     entries.find(
       (entry) =>
         entry.kind === 'route' &&
         entry.namespace === '' &&
         entry.to === '0.0.0.0/0' &&
+        (entry.table ?? MAIN_TABLE) === MAIN_TABLE &&
         (name === undefined || entry.link === name),
     );
   const addressed = own.filter(({ name }) => addressOf(name) !== undefined);

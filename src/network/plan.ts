@@ -12,6 +12,7 @@ import type { PhasedPlan, Step } from '../host/steps.ts';
 import { isOurs } from './names.ts';
 import type { NetworkObserved } from './observe.ts';
 import type { Picture, PictureLink } from './picture.ts';
+import { isTableOfOurs } from './segment.ts';
 
 /**
  * From what is to the picture. Coming: the filter before any link, links before they are up, addresses before routes.
@@ -90,8 +91,9 @@ function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved)
   const wanted = new Map(links.map((link) => [keyOf(link), link]));
   const ownNamespaces = new Set(observed.namespaces);
   const kept = new Set(namespaces);
+  // In a container's namespace too others may have links: its own tunnels, and those that the kernel puts into each.
   const foreign = (link: LinkState): boolean =>
-    link.type === 'loopback' || (link.namespace === '' || !ownNamespaces.has(link.namespace) ? !isOurs(link) : false);
+    link.type === 'loopback' || !(isOurs(link) || (ownNamespaces.has(link.namespace) && wanted.has(keyOf(link))));
 
   // A pair of which one end is missing or wrong is made anew, whole.
   const broken = new Set<string>();
@@ -164,14 +166,18 @@ function compareEntries(
   const remains = (entry: RoutingEntry): boolean =>
     entry.kind === 'rule'
       ? kept.has(entry.namespace) || !ownNamespaces.has(entry.namespace)
-      : staying.has(keyOf({ namespace: entry.namespace, name: entry.link }));
+      : staying.has(keyOf({ namespace: entry.namespace, name: entry.link })) || isOfLoopback(entry);
+  const loopbacks = new Set(observed.links.filter(({ type }) => type === 'loopback').map(keyOf));
+  /** A route by `lo` in a namespace of ours stands in the place of one of ours. */
+  const isOfLoopback = ({ namespace, link }: Exclude<RoutingEntry, { readonly kind: 'rule' }>): boolean =>
+    kept.has(namespace) && ownNamespaces.has(namespace) && loopbacks.has(keyOf({ namespace, name: link }));
   const is = new Set(observed.entries.filter(remains).map(entryKey));
   /** What stands on a link that is not ours is ours only where nobody else makes such: a proxy entry on the uplink. */
   const isOfOurs = (entry: RoutingEntry): boolean =>
     entry.kind === 'proxy' ||
     (entry.kind === 'rule'
-      ? ownNamespaces.has(entry.namespace)
-      : ownLinks.has(keyOf({ namespace: entry.namespace, name: entry.link })));
+      ? ownNamespaces.has(entry.namespace) || isTableOfOurs(entry.table)
+      : isOfLoopback(entry) || ownLinks.has(keyOf({ namespace: entry.namespace, name: entry.link })));
   return {
     added: [...wanted.values()].filter((entry) => !is.has(entryKey(entry))),
     removed: observed.entries.filter(

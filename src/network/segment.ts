@@ -131,6 +131,12 @@ export const tableOf = (link: string): number => FIRST_TABLE + Number(link.repla
 
 const FIRST_TABLE = 100;
 
+/** As many interfaces a container may have. */
+const TABLES_MAX = 32;
+
+/** Is this the table of an interface of ours? */
+export const isTableOfOurs = (table: number): boolean => table >= FIRST_TABLE && table < FIRST_TABLE + TABLES_MAX;
+
 /** Up, of this MTU, without IPv6: a thousand ports that speak it make every change 25 times slower (measured). */
 export const plain = (mtu: number): { up: true; mtu: number; ipv6: false } => ({ up: true, mtu, ipv6: false });
 

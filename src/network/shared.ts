@@ -4,7 +4,7 @@ import type { SessionId, StoreEntry, Transaction } from '../host/store.ts';
 import { type AttachedContainer, type Attachment, hasGateway, NetworkError, type NetworkSpec } from './desired.ts';
 import { macOf } from './names.ts';
 
-/** What hosts share of a network. */
+/** What hosts share of a network; of a bridge network, which is each host's own, a record for each. */
 export interface NetworkRecord {
   readonly spec: NetworkSpec;
   /** Of an overlay: its own, of 24 bits. */
@@ -69,6 +69,12 @@ const VNI_MAX = 2 ** 24 - 1;
 export const segmentOf = ({ kind, name }: NetworkSpec, host: string): string =>
   ({ bridge: `${name}@${host}`, overlay: name, intranet: '@underlay' })[kind];
 
+/** Of a bridge network each host has its own record; the others are known everywhere by their names. */
+const recordOf = ({ kind, name }: NetworkSpec, host: string): string => (kind === 'bridge' ? `${name}@${host}` : name);
+
+const recordName = (spec: NetworkSpec, host: string): string =>
+  spec.kind === 'bridge' ? segmentOf(spec, host) : spec.name;
+
 const leaseKey = (spec: NetworkSpec, host: string, address: Ipv4Address): string =>
   `${LEASE}${segmentOf(spec, host)}/${address}`;
 
@@ -108,9 +114,10 @@ const holderKey = (host: string, container: string): string => `${host}/${contai
 /**
  * What must be written so that everything asked for is this host's: its networks, with a VNI for each overlay, and an
  * address and a MAC for each attachment. Empty where it is. Every key is expected as it was read: of two hosts that reach
- * for one address, one commits. @throws NetworkError where there is none left, or it is another's
+ * for one address, one commits. @throws NetworkError where there is none left, or it is another's; where `onRefusal` is
+ * given, it is told of a container that cannot have what it asks for, and the others have it.
  */
-export function claim(shared: Shared, asked: Claim): Transaction {
+export function claim(shared: Shared, asked: Claim, onRefusal?: (error: NetworkError) => void): Transaction {
   const expect: { key: string; revision: number }[] = [];
   const put: { key: string; value: string; session?: SessionId }[] = [];
   const write = (key: string, value: unknown, revision: number, session?: SessionId): void => {
@@ -120,24 +127,27 @@ export function claim(shared: Shared, asked: Claim): Transaction {
 
   const vnis = new Set(shared.vnis);
   for (const spec of asked.networks) {
-    const found = shared.networks.get(spec.name);
+    const name = recordOf(spec, asked.host);
+    const found = shared.networks.get(name);
     if (found === undefined) {
       const vni = spec.kind === 'overlay' ? freeVni(vnis) : undefined;
       if (vni !== undefined) {
         vnis.add(vni);
         write(`${VNI}${vni}`, spec.name, 0);
       }
-      write(NETWORK + spec.name, { spec, ...(vni !== undefined && { vni }), hosts: [asked.host] }, 0);
+      write(NETWORK + name, { spec, ...(vni !== undefined && { vni }), hosts: [asked.host] }, 0);
       continue;
     }
     const { value, revision } = found;
     if (!samePlainData(value.spec, spec))
       throw new NetworkError(
         `network ${spec.name}`,
-        `${value.hosts.join(', ')} has it otherwise (${described(value.spec)}, here ${described(spec)}): choose another name`,
+        `${value.hosts.join(', ')} has it otherwise (${described(value.spec)}, here ${described(spec)}): ${
+          value.hosts.length === 1 && value.hosts[0] === asked.host ? 'remove it first' : 'choose another name'
+        }`,
       );
     if (!value.hosts.includes(asked.host))
-      write(NETWORK + spec.name, { ...value, hosts: [...value.hosts, asked.host].toSorted() }, revision);
+      write(NETWORK + name, { ...value, hosts: [...value.hosts, asked.host].toSorted() }, revision);
   }
 
   const specs = new Map(asked.networks.map((spec) => [spec.name, spec]));
@@ -154,11 +164,19 @@ export function claim(shared: Shared, asked: Claim): Transaction {
       const mine = leaseOf(shared, asked.host, container, attachment);
       if (mine !== undefined) {
         const { value, revision } = mine;
-        if (value.tunnelAddress !== tunnel.tunnelAddress)
+        // While nothing tells where its tunnels end, they end where they did.
+        if (tunnel.tunnelAddress !== undefined && value.tunnelAddress !== tunnel.tunnelAddress)
           write(leaseKey(spec, asked.host, value.address), { ...value, ...tunnel }, revision, asked.session);
         continue;
       }
-      const address = freeAddress(spec, asked.host, container, attachment, taken, searched);
+      let address: Ipv4Address;
+      try {
+        address = freeAddress(spec, asked.host, container, attachment, taken, searched);
+      } catch (error) {
+        if (onRefusal === undefined || !(error instanceof NetworkError)) throw error;
+        onRefusal(error);
+        continue;
+      }
       const key = leaseKey(spec, asked.host, address);
       const mac = freeMac(key, macs);
       macs.add(mac);
@@ -178,7 +196,7 @@ export function release(shared: Shared, asked: Claim): Transaction {
       attachments.flatMap((attachment) => leaseOf(shared, asked.host, name, attachment)?.value ?? []),
     ),
   );
-  const networks = new Set(asked.networks.map(({ name }) => name));
+  const networks = new Set(asked.networks.map((spec) => recordOf(spec, asked.host)));
   const expect: { key: string; revision: number }[] = [];
   const put: { key: string; value: string }[] = [];
   const remove: string[] = [];
