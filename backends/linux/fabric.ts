@@ -4,7 +4,7 @@ import type { Applied } from '../../src/host/batch.ts';
 import { hostError } from './errors.ts';
 import { linuxLinks } from './links.ts';
 import { removeLinksOf, setUpNamespace } from './namespaces.ts';
-import { dropNamespace, makeNamespace, namespaceFiles, NETNS_FOLDER, NetworkRoot } from './netns.ts';
+import { dropNamespace, isNamespace, makeNamespace, namespaceFiles, NETNS_FOLDER, NetworkRoot } from './netns.ts';
 import { linuxRouting } from './routing.ts';
 
 /** The namespace between the hosts of a run. */
@@ -78,8 +78,9 @@ export async function removeNetwork(mark: string): Promise<void> {
   if (files.length === 0) return;
   try {
     // Seen from the host's own, the links of all its containers go at once; without one, it was that of the machine.
-    const own = files.find((file) => file === ownNamespaceOf(mark)) ?? null;
-    const names = files.map((file) => (file === own ? '' : file));
+    const made = files.filter(isNamespace);
+    const own = made.find((file) => file === ownNamespaceOf(mark)) ?? null;
+    const names = made.map((file) => (file === own ? '' : file));
     await removeLinksOf(new NetworkRoot({ mark, own }), names);
     for (const file of files) dropNamespace(file);
   } catch (error) {

@@ -25,8 +25,6 @@ export interface LinuxHostOptions {
   readonly store: Store;
   /** In place of the mounts that /proc/self/mountinfo names. */
   readonly cgroupMount?: string;
-  /** Its own network namespace: the one this process is in, or one made for it and removed with it. That unless set. */
-  readonly network?: 'machine' | 'own';
 }
 
 /** A real machine, or the part of it under one cgroup root. */
@@ -53,15 +51,14 @@ export async function openLinuxHost(options: LinuxHostOptions): Promise<LinuxHos
 }
 
 function openParts(options: LinuxHostOptions, release: () => void): LinuxHost {
-  const { name, root, entries, store, cgroupMount, network = 'own' } = options;
+  const { name, root, entries, store, cgroupMount } = options;
   const place = { root, ...(cgroupMount === undefined ? {} : { cgroupMount }) };
   const folders = foldersOf(root);
   const cgroups = linuxCgroups(place);
   makeFolders(folders);
   cgroups.makeRoot();
-  const own = network === 'own';
-  if (own) makeOwnNamespace(root);
-  const networkRoot = new NetworkRoot({ mark: root, own: own ? ownNamespaceOf(root) : null });
+  makeOwnNamespace(root);
+  const networkRoot = new NetworkRoot({ mark: root, own: ownNamespaceOf(root) });
   const probes = linuxProbes(networkRoot, name);
   const supervision = new LinuxSupervision(folders.supervisors, entries.supervisor, place, cgroups);
   return {

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import type { NamespaceName } from '../../src/host/namespaces.ts';
@@ -8,11 +9,8 @@ import { Conversations, Netlink } from './netlink.ts';
 import { type NetworkRoot, openNamespace } from './netns.ts';
 import { Pace } from './pace.ts';
 
-/**
- * Links that are about to go are put into this group and deleted by one request: deleting a thousand one by one takes
- * 17 ms each, the group 243 ms. Any number will do that nobody else uses; these are the letters `plim`.
- */
-const GOING = 0x70_6c_69_6d;
+/** Group 0 is everybody's; the highest that the kernel takes. */
+const GROUP_MAX = 0x7fff_ffff;
 
 /** How often it is looked whether they have gone: one link takes 1.5 ms. */
 const LOOK_MS = 1;
@@ -44,7 +42,8 @@ export async function deleteLinks(root: NetworkRoot, going: readonly Going[]): P
       const netlink = conversations.ifThere(namespace);
       if (netlink === null) continue;
       const host = numberOf(netlink, hostFd);
-      const isVethToHost = ({ type, linkNamespace }: LinkRecord): boolean => type === 'veth' && host === linkNamespace;
+      const isVethToHost = ({ type, linkNamespace }: LinkRecord): boolean =>
+        type === 'veth' && host >= 0 && host === linkNamespace;
       for (const { link } of links.filter(isVethToHost)) if (link !== undefined) ofHost.add(link);
       await deleteAll(
         root,
@@ -70,16 +69,18 @@ async function deleteAll(
   if (indexes.length === 0) return;
   const netlink = root.within(namespace, () => new Netlink());
   const isOne = indexes.length === 1;
+  // Nobody else's, nor that of a removal which was cut short: what it had marked must not go with these.
+  const group = u32(IFLA.group, randomInt(1, GROUP_MAX));
   try {
     for (const index of isOne ? [] : indexes) {
-      await passOverGone(() => netlink.request(RTM_SETLINK, 0, [linkHeader({ index }), u32(IFLA.group, GOING)]));
+      await passOverGone(() => netlink.request(RTM_SETLINK, 0, [linkHeader({ index }), group]));
       await pace.keep();
     }
   } catch (error) {
     netlink.close();
     throw error;
   }
-  const all = isOne ? [linkHeader({ index: indexes[0]! })] : [linkHeader(), u32(IFLA.group, GOING)];
+  const all = isOne ? [linkHeader({ index: indexes[0]! })] : [linkHeader(), group];
   const answered = passOverGone(() => netlink.requestAside(RTM_DELLINK, all)).finally(() => netlink.close());
   const looking = root.within(namespace, () => new Netlink());
   try {

@@ -74,7 +74,7 @@ const noNamespace = (path: string, cause: unknown): Refusal =>
   new Refusal('ENODEV', `there is no network namespace ${path}`, cause);
 
 /** A file that a crash left before anything was mounted on it is none. */
-function isNamespace(path: string): boolean {
+export function isNamespace(path: string): boolean {
   try {
     return statfsSync(path).type === NSFS_MAGIC;
   } catch (error) {

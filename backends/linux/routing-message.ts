@@ -14,7 +14,7 @@ const DELETE = 1;
 const GET = 2;
 
 const IFA = { address: 1, local: 2 } as const;
-const RTA = { destination: 1, oif: 4, gateway: 5, preferredSource: 7, table: 15 } as const;
+const RTA = { destination: 1, oif: 4, gateway: 5, priority: 6, preferredSource: 7, table: 15 } as const;
 const NDA = { destination: 1, lladdr: 2, vlan: 5, master: 9, protocol: 12 } as const;
 const FRA = { source: 2, priority: 6, table: 15, protocol: 21 } as const;
 
@@ -55,20 +55,20 @@ const requestOf = (type: number, body: readonly Buffer[]): EntryRequest => ({
 
 /** @param index of the entry's link @throws AddressError */
 export function addRequest(entry: RoutingEntry, index: number): EntryRequest {
-  return entry.kind === 'route' ? routeRequest(entry, index, 'add') : entryRequest(entry, index);
+  return entry.kind === 'route' ? routeRequest(entry, index, 'add') : entryRequest(entry, index, 'add');
 }
 
 /** @throws AddressError */
 export function removeRequest(entry: RoutingEntry, index: number): EntryRequest {
-  return entry.kind === 'route' ? routeRequest(entry, index, 'remove') : entryRequest(entry, index);
+  return entry.kind === 'route' ? routeRequest(entry, index, 'remove') : entryRequest(entry, index, 'remove');
 }
 
-function entryRequest(entry: Exclude<RoutingEntry, Of<'route'>>, index: number): EntryRequest {
+function entryRequest(entry: Exclude<RoutingEntry, Of<'route'>>, index: number, verb: 'add' | 'remove'): EntryRequest {
   switch (entry.kind) {
     case 'address':
       return addressRequest(entry, index);
     case 'rule':
-      return ruleRequest(entry);
+      return ruleRequest(entry, verb);
     case 'neighbour':
       return requestOf(RTM.neighbour, [
         neighbourHeader(AF_INET, index, NUD_PERMANENT, 0),
@@ -118,7 +118,8 @@ function routeRequest({ to, via, table, source }: Of<'route'>, index: number, ve
   ]);
 }
 
-function ruleRequest({ from, table }: Of<'rule'>): EntryRequest {
+/** Removed is whatever has this form, whoever made it: it stands in the list too. */
+function ruleRequest({ from, table }: Of<'rule'>, verb: 'add' | 'remove'): EntryRequest {
   const header = Buffer.alloc(12);
   header.writeUInt8(AF_INET, 0);
   header.writeUInt8(32, 2);
@@ -128,7 +129,7 @@ function ruleRequest({ from, table }: Of<'rule'>): EntryRequest {
     ipv4(FRA.source, parseAddress(from)),
     u32(FRA.priority, RULE_PRIORITY + table),
     u32(FRA.table, table),
-    u8(FRA.protocol, ROUTE_PROTOCOL),
+    ...(verb === 'add' ? [u8(FRA.protocol, ROUTE_PROTOCOL)] : []),
   ]);
 }
 
@@ -198,7 +199,8 @@ export function dumpRoutes({ netlink, namespace, byIndex }: Tables): Of<'route'>
     if (body.readUInt8(5) === RTPROT_KERNEL || body.readUInt8(7) !== RTN_UNICAST) return undefined;
     const attributes = new Attributes(body, 12);
     const link = byIndex.get(attributes.u32(RTA.oif) ?? 0);
-    if (link === undefined) return undefined;
+    // Of ours none has a metric.
+    if (link === undefined || attributes.has(RTA.priority)) return undefined;
     const table = attributes.u32(RTA.table) ?? MAIN_TABLE;
     const via = attributes.ipv4(RTA.gateway);
     const source = attributes.ipv4(RTA.preferredSource);

@@ -106,8 +106,11 @@ class Tables {
       const netlink = this.#conversations.with(entry.namespace);
       const index = indexOf(netlink, entry);
       const { delete: type, body } = removeRequest(entry, index);
-      // The kernel looks at the address alone, and would take away another line.
+      // The kernel looks at a part of it alone, and would take away another line, or somebody else's.
       if ((entry.kind === 'neighbour' || entry.kind === 'fdb') && !isSame(entry, index, find(netlink, entry, index)))
+        return;
+      if (entry.kind === 'route' && !this.#routesOf(netlink, entry.namespace).has(entryKey(entry))) return;
+      if (entry.kind === 'proxy' && !this.read(entry.namespace).some((other) => entryKey(other) === entryKey(entry)))
         return;
       netlink.request(type, 0, body);
     } catch (error) {

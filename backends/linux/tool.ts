@@ -25,6 +25,12 @@ export async function runTool(
   // What the tool says is read: it must not be translated.
   const env = { ...process.env, LC_ALL: 'C' };
   const child = root.within('', () => spawn(file, args, { env }));
+  // For want of file descriptors there is no process, nor anything to speak to it by.
+  if (child.pid === undefined) {
+    const [error] = (await once(child, 'error').catch((thrown: unknown) => [thrown])) as [unknown];
+    if (errnoOf(error) === 'ENOENT') throw new Refusal('ENOENT', `there is no command "${file}" here`, error);
+    throw error;
+  }
   // One that ends before it has read all says itself what it did not like.
   child.stdin.on('error', () => undefined);
   child.stdin.end(input);

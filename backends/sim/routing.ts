@@ -211,6 +211,11 @@ function removeAddress(link: Link, prefix: Ipv4Prefix): void {
     addresses.some(({ address }) => address === gone!.address),
   );
   if (!isStillThere) space.routes = space.routes.filter(({ source }) => source !== gone!.address);
+  // With its last address a link has no IPv4 any more (fib_disable_ip, arp_ifdown).
+  if (link.addresses.length > 0) return;
+  space.routes = space.routes.filter((route) => route.link !== link);
+  link.neighbours.clear();
+  link.proxies.clear();
 }
 
 function entriesOf(space: Space | undefined): RoutingEntry[] {

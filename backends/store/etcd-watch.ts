@@ -113,7 +113,9 @@ async function listen(member: Member, { range, notify, deadlineMs, stop, onLost 
       .on('data', take)
       .on('error', (error) => over(castGrpcError(error)))
       .on('end', () => over(new GRPCUnavailableError('the watch was ended')));
-    stream.write({ create_request: { ...range } });
+    // An abort that came while the stream was opened called nobody.
+    if (stop.aborted) stopped();
+    else stream.write({ create_request: { ...range } });
   });
 }
 

@@ -26,14 +26,26 @@ const MIGRATIONS = [
 /** Of the tables above. A file with a higher one was written by a newer Plimsoll. */
 const SCHEMA_VERSION = MIGRATIONS.length;
 
+const SQLITE_BUSY = 5;
+const TRY_EVERY_MS = 10;
+const TRIES_MAX = 500;
+const cell = new Int32Array(new SharedArrayBuffer(4));
+
 /** Makes the tables, or brings them up to this version. @throws HostError EINVAL for a file that is not ours to change. */
 export function prepareSchema(database: DatabaseSync, file: string): void {
   const pragma = (name: string): number => Number(database.prepare(`PRAGMA ${name}`).get()![name]);
   // Before anything is written: a file of somebody else stays as it is.
-  refuseForeign(database, pragma('application_id'), file);
+  // In one transaction: another process may be making the tables just now.
+  database.exec('BEGIN');
+  try {
+    refuseForeign(database, pragma('application_id'), file);
+  } finally {
+    database.exec('COMMIT');
+  }
   refuseNewer(pragma('user_version'), file);
   // Durable when a commit resolves: the log is flushed at each.
-  database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
+  whenNotBusy(() => database.exec('PRAGMA journal_mode = WAL'));
+  database.exec('PRAGMA synchronous = FULL');
   if (pragma('user_version') === SCHEMA_VERSION) return;
   inTransaction(database, () => {
     // Another process may have done it meanwhile, and be newer.
@@ -42,6 +54,19 @@ export function prepareSchema(database: DatabaseSync, file: string): void {
     for (const migration of MIGRATIONS.slice(version)) database.exec(migration);
     database.exec(`PRAGMA user_version = ${SCHEMA_VERSION}`);
   });
+}
+
+/** The switch to another journal waits for nobody, whatever time-out is set (sqlite.org/c3ref/busy_handler.html). */
+function whenNotBusy(work: () => void): void {
+  for (let tries = 1; ; tries++) {
+    try {
+      work();
+      return;
+    } catch (error) {
+      if (tries === TRIES_MAX || (error as { errcode?: number }).errcode !== SQLITE_BUSY) throw error;
+      Atomics.wait(cell, 0, 0, TRY_EVERY_MS);
+    }
+  }
 }
 
 function refuseForeign(database: DatabaseSync, applicationId: number, file: string): void {

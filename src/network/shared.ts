@@ -72,9 +72,6 @@ export const segmentOf = ({ kind, name }: NetworkSpec, host: string): string =>
 /** Of a bridge network each host has its own record; the others are known everywhere by their names. */
 const recordOf = ({ kind, name }: NetworkSpec, host: string): string => (kind === 'bridge' ? `${name}@${host}` : name);
 
-const recordName = (spec: NetworkSpec, host: string): string =>
-  spec.kind === 'bridge' ? segmentOf(spec, host) : spec.name;
-
 const leaseKey = (spec: NetworkSpec, host: string, address: Ipv4Address): string =>
   `${LEASE}${segmentOf(spec, host)}/${address}`;
 

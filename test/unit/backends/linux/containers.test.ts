@@ -30,8 +30,10 @@ test.runIf(process.platform === 'linux').each([0, 2, 3])(
       import { closeSync, openSync } from 'node:fs';
       import { linuxCgroups } from ${module('cgroups.ts')};
       import { ProcessContainers } from ${module('containers.ts')};
+      import { NetworkRoot } from ${module('netns.ts')};
+      const network = new NetworkRoot({ mark: 'run', own: null });
       const place = { root: 'run', cgroupMount: ${JSON.stringify(folder)} };
-      const containers = new ProcessContainers(linuxCgroups(place), { entry: '/nowhere', place, sharedFolder: '/', cacheFolder: '/' });
+      const containers = new ProcessContainers(linuxCgroups(place), { entry: '/nowhere', place, sharedFolder: '/', cacheFolder: '/', network });
       const held = [];
       try { for (;;) held.push(openSync('/dev/null')); } catch {}
       for (let count = 0; count < ${left}; count++) closeSync(held.pop());
