@@ -24,8 +24,8 @@ const [IIFNAME, OIFNAME, ETHER_SADDR, ETHER_TYPE, ARP_ETHER, ARP_IP, IP_SADDR, I
   FIELDS.keys() as Iterable<number> as [number, ...number[]];
 const CT_STATUS = FIELDS.indexOf('ct status');
 
-export const CT_NEW = 1;
-export const CT_ESTABLISHED = 2;
+const CT_NEW = 1;
+const CT_ESTABLISHED = 2;
 /** Only errors about a flow are related, and probes make none. */
 const CT_RELATED = 4;
 const CT_INVALID = 8;

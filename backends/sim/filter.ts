@@ -45,7 +45,7 @@ export const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting']
 export type Hook = (typeof HOOKS)[number];
 
 /** Where translation sits among the filter chains of a hook (NF_IP_PRI_NAT_DST, NF_IP_PRI_NAT_SRC: uapi/linux/netfilter_ipv4.h). */
-export const NAT_PRIORITY: Readonly<Record<Hook, number>> = {
+const NAT_PRIORITY: Readonly<Record<Hook, number>> = {
   prerouting: -100,
   input: 100,
   forward: 0,

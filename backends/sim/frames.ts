@@ -34,7 +34,7 @@ function goOut(journey: Journey, link: Link, packet: Packet): void {
 }
 
 /** A frame has come in by a link. */
-export function receive(journey: Journey, link: Link, packet: Packet): void {
+function receive(journey: Journey, link: Link, packet: Packet): void {
   if (!link.up) return drop(journey, () => `${link.label} is down`);
   packet.framed = true;
   if (link.master !== null) return throughBridge(journey, link.master, link, packet);

@@ -9,7 +9,7 @@ export const addressOf = (text: Ipv4Address): number => parseAddress(text) | 0;
 export const addressText = (address: number): Ipv4Address => formatAddress(address >>> 0);
 
 /** Texts as small numbers, so that comparing and looking up need no string. */
-export class Interned {
+class Interned {
   readonly #ids = new Map<string, number>();
   readonly #texts: string[] = [];
 

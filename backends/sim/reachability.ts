@@ -13,7 +13,7 @@ export interface End {
 
 /** In place of an end: nobody answered; somebody did who is none of the ends. */
 export const NOBODY = -1;
-export const SOMEBODY_ELSE = -2;
+const SOMEBODY_ELSE = -2;
 
 /**
  * Who answers whom: at [from * ends + to], the end that answered when `from` sent an ICMP echo to the address of `to` (of
