@@ -27,6 +27,7 @@ export const TYPE_OF: Readonly<Record<FirewallField, ValueType>> = {
   'ip daddr': 'ipv4_addr',
   'meta l4proto': 'inet_proto',
   'th dport': 'inet_service',
+  'th sport': 'inet_service',
   'ct state': 'ct_state',
   'ct status': 'ct_status',
   'fib daddr type': 'fib_addrtype',

@@ -167,6 +167,7 @@ const OPTION: Partial<Record<FirewallMatch['fields'][number], string>> = {
   oifname: '-o',
   'meta l4proto': '-p',
   'th dport': '--dport',
+  'th sport': '--sport',
 };
 
 function optionValue(about: string, field: FirewallMatch['fields'][number], value: string): string {

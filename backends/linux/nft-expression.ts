@@ -14,6 +14,7 @@ const EXPRESSION: Readonly<Record<FirewallField, unknown>> = {
   'ip daddr': { payload: { protocol: 'ip', field: 'daddr' } },
   'meta l4proto': { meta: { key: 'l4proto' } },
   'th dport': { payload: { protocol: 'th', field: 'dport' } },
+  'th sport': { payload: { protocol: 'th', field: 'sport' } },
   'ct state': { ct: { key: 'state' } },
   'ct status': { ct: { key: 'status' } },
   'fib daddr type': { fib: { result: 'type', flags: ['daddr'] } },
@@ -25,9 +26,9 @@ interface Told {
 }
 
 /** After `meta l4proto tcp`, nft tells `th dport` as `tcp dport`, and of the protocol no more. */
-const portOf = (protocol: string): [string, Told] => [
-  JSON.stringify({ payload: { protocol, field: 'dport' } }),
-  { field: 'th dport', implied: { fields: ['meta l4proto'], is: { value: protocol } } },
+const portOf = (protocol: string, field: 'dport' | 'sport'): [string, Told] => [
+  JSON.stringify({ payload: { protocol, field } }),
+  { field: `th ${field}`, implied: { fields: ['meta l4proto'], is: { value: protocol } } },
 ];
 
 const FIELD_OF: ReadonlyMap<string, Told> = new Map([
@@ -35,7 +36,7 @@ const FIELD_OF: ReadonlyMap<string, Told> = new Map([
     JSON.stringify(told),
     { field: field as FirewallField },
   ]),
-  ...['tcp', 'udp', 'sctp'].map(portOf),
+  ...['tcp', 'udp', 'sctp'].flatMap((protocol) => [portOf(protocol, 'dport'), portOf(protocol, 'sport')]),
 ]);
 
 const concatenation = z.strictObject({ concat: z.array(z.unknown()) });

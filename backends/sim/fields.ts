@@ -16,12 +16,25 @@ export const FIELDS: readonly FirewallField[] = [
   'ip daddr',
   'meta l4proto',
   'th dport',
+  'th sport',
   'ct state',
   'ct status',
   'fib daddr type',
 ];
-const [IIFNAME, OIFNAME, ETHER_SADDR, ETHER_TYPE, ARP_ETHER, ARP_IP, IP_SADDR, IP_DADDR, L4PROTO, DPORT, CT_STATE] =
-  FIELDS.keys() as Iterable<number> as [number, ...number[]];
+const [
+  IIFNAME,
+  OIFNAME,
+  ETHER_SADDR,
+  ETHER_TYPE,
+  ARP_ETHER,
+  ARP_IP,
+  IP_SADDR,
+  IP_DADDR,
+  L4PROTO,
+  DPORT,
+  SPORT,
+  CT_STATE,
+] = FIELDS.keys() as Iterable<number> as [number, ...number[]];
 const CT_STATUS = FIELDS.indexOf('ct status');
 
 const CT_NEW = 1;
@@ -55,7 +68,7 @@ export function typeOf(field: FirewallField): string {
   if (isAddressField(field)) return 'address';
   if (field === 'iifname' || field === 'oifname') return 'name';
   if (field === 'ether saddr' || field === 'arp saddr ether') return 'MAC';
-  return field === 'th dport' ? 'port' : field;
+  return field === 'th dport' || field === 'th sport' ? 'port' : field;
 }
 
 /** Fields of flags, any of which may be asked for at once. */
@@ -83,6 +96,8 @@ export function valueOf(field: number, packet: Packet, host: HostNetwork): numbe
       return packet.protocol;
     case DPORT:
       return packet.protocol === ICMP ? -1 : packet.destPort;
+    case SPORT:
+      return packet.protocol === ICMP ? -1 : packet.sourcePort;
     case CT_STATE:
       return packet.established ? CT_ESTABLISHED : CT_NEW;
     case CT_STATUS:
@@ -128,6 +143,7 @@ export function parseValue(network: Network, field: FirewallField, text: string)
     case 'meta l4proto':
       return whole(PROTOCOLS[text]);
     case 'th dport':
+    case 'th sport':
       return whole(/^\d{1,5}$/.test(text) && Number(text) < 65_536 ? Number(text) : undefined);
     case 'ct state': {
       const bits = text.split(',').map((state) => STATES[state]);

@@ -15,6 +15,7 @@ export type FirewallField =
   | 'ip daddr'
   | 'meta l4proto'
   | 'th dport'
+  | 'th sport'
   | 'ct state'
   | 'ct status'
   | 'fib daddr type';

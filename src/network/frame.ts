@@ -108,6 +108,17 @@ const noTunnelFromContainers = rule(
   value('th dport', String(TUNNEL_PORT)),
 );
 
+/**
+ * Masquerading keeps a source port: one that sends from the tunnels' would be sent what comes to them, as the answer to what it
+ * sent (seen on kernel 6.18).
+ */
+const noTunnelsSource = rule(
+  'drop',
+  within('ours', 'iifname'),
+  value('meta l4proto', 'udp'),
+  value('th sport', String(TUNNEL_PORT)),
+);
+
 const noForgedService = rule('drop', within('serving', 'iifname'), notWithin('intranet', 'iifname', 'ip saddr'));
 const established = rule('accept', value('ct state', 'established,related'));
 
@@ -176,6 +187,7 @@ export const FRAME: FirewallFrame = {
         rule('drop', within('closed', 'iifname')),
         rule('drop', within('closed', 'oifname')),
         noTunnelFromContainers,
+        noTunnelsSource,
         noForgedService,
         established,
         // An intranet address is for inbound service: nothing new begins from it.
