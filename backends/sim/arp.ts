@@ -1,7 +1,7 @@
 import { addressTowards, fibOf, isLocal, routeTo } from './fib.ts';
 import { transmit } from './frames.ts';
 import type { Journey } from './journey.ts';
-import { addressText, BROADCAST, type ArpAnswer, type Link } from './network.ts';
+import { addressText, BROADCAST, type Link } from './network.ts';
 import { ETHER_ARP, type Packet } from './packet.ts';
 
 /**
@@ -13,20 +13,26 @@ export function resolve(journey: Journey, link: Link, address: number, source: n
   if (permanent !== undefined) return permanent;
   if (link.type === 'loopback') return link.mac;
   const sender = isLocal(fibOf(link.space), source) ? source : (addressTowards(link, address) ?? 0);
-  const answer = known(link, address, sender, journey) ?? ask(journey, link, address, sender);
-  return answer.mac;
+  const answers = answersTo(link, sender);
+  let mac = answers.get(address);
+  // Where words are wanted, a question without answer is asked again.
+  if (mac === undefined || (mac === NOBODY && journey.telling))
+    answers.set(address, (mac = ask(journey, link, address, sender)));
+  return mac === NOBODY ? null : mac;
 }
 
-/** An answer is remembered as long as nothing changes; where words are wanted, a question without answer is asked again. */
-function known(link: Link, address: number, sender: number, journey: Journey): ArpAnswer | null {
-  if (link.arpRevision !== journey.network.revision) return null;
-  const answer = link.arp?.get(address);
-  if (answer === undefined || answer.sender !== sender || (answer.mac === null && journey.telling)) return null;
-  return answer;
+const NOBODY = -1;
+
+/** Answers are remembered as long as nothing changes. */
+function answersTo(link: Link, sender: number): Map<number, number> {
+  const { revision } = link.space.host.network;
+  if (link.arp?.revision !== revision) link.arp = { revision, bySender: new Map() };
+  let answers = link.arp.bySender.get(sender);
+  if (answers === undefined) link.arp.bySender.set(sender, (answers = new Map<number, number>()));
+  return answers;
 }
 
-function ask(journey: Journey, link: Link, address: number, sender: number): ArpAnswer {
-  const { revision } = journey.network;
+function ask(journey: Journey, link: Link, address: number, sender: number): number {
   journey.askedBy = link;
   journey.askedFor = address;
   journey.answer = null;
@@ -37,13 +43,7 @@ function ask(journey: Journey, link: Link, address: number, sender: number): Arp
     const nobody = `nobody has ${addressText(address)}, asked from ${link.label}`;
     journey.why = journey.why === '' ? nobody : `${nobody}: ${journey.why}`;
   }
-  const answer = { sender, mac: journey.answer };
-  if (link.arp === null || link.arpRevision !== revision) {
-    link.arp = new Map();
-    link.arpRevision = revision;
-  }
-  link.arp.set(address, answer);
-  return answer;
+  return journey.answer ?? NOBODY;
 }
 
 function message(

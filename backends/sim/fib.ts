@@ -118,8 +118,9 @@ export function sourceFor(route: Route, to: number): number | null {
 
 /** An address of this link for packets to there; one of another link where it has none. */
 export function addressTowards(link: Link, to: number): number | null {
-  const near = link.addresses.find(({ bits, first }) => (to & maskOf(bits)) === first) ?? link.addresses[0];
-  if (near !== undefined) return near.address;
+  const { addresses } = link;
+  for (const { bits, first, address } of addresses) if ((to & maskOf(bits)) === first) return address;
+  if (addresses[0] !== undefined) return addresses[0].address;
   for (const other of link.space.links.values())
     if (other.up && other.type !== 'loopback' && other.addresses[0] !== undefined) return other.addresses[0].address;
   return null;

@@ -34,8 +34,9 @@ const [
   DPORT,
   SPORT,
   CT_STATE,
-] = FIELDS.keys() as Iterable<number> as [number, ...number[]];
+] = FIELDS.keys() as Iterable<number> as [number, number, ...number[]];
 const CT_STATUS = FIELDS.indexOf('ct status');
+export { IIFNAME, OIFNAME };
 
 const CT_NEW = 1;
 const CT_ESTABLISHED = 2;
@@ -70,6 +71,9 @@ export function typeOf(field: FirewallField): string {
   if (field === 'ether saddr' || field === 'arp saddr ether') return 'MAC';
   return field === 'th dport' || field === 'th sport' ? 'port' : field;
 }
+
+/** Is the field of this number the name of a link? */
+export const isNameField = (field: number): boolean => field === IIFNAME || field === OIFNAME;
 
 /** Fields of flags, any of which may be asked for at once. */
 export const isBitField = (field: FirewallField): boolean => field === 'ct state' || field === 'ct status';

@@ -8,38 +8,12 @@ import {
   type FirewallRule,
 } from '../../src/host/firewall.ts';
 import { AddressError } from '../../src/host/ipv4.ts';
-import { dependencyOf, isBitField, parseValue, valueOf } from './fields.ts';
+import { dependencyOf, isBitField, parseValue } from './fields.ts';
 import { checkFrame, Misfit, ruleLine } from './filter-check.ts';
-import type { HostNetwork, Network } from './network.ts';
-import type { Packet } from './packet.ts';
+import { Hooked } from './hooked.ts';
+import type { Network } from './network.ts';
+import type { Chain, Condition, Rule } from './rules.ts';
 import { fieldNumbers, NamedSet } from './sets.ts';
-
-/** A condition made ready to be tried. */
-interface Condition {
-  /** The packet's ether type must be this; 0: any. */
-  readonly etherType: number;
-  readonly fields: readonly number[];
-  readonly not: boolean;
-  readonly set: NamedSet | null;
-  readonly value: number;
-  readonly mask: number;
-  /** Any bit of it, not all of it. */
-  readonly bits: boolean;
-}
-
-export interface Rule {
-  readonly conditions: readonly Condition[];
-  readonly verdict: FirewallRule['verdict'];
-  /** Of dnat. */
-  readonly map: NamedSet | null;
-  readonly by: readonly number[];
-  readonly text: string;
-}
-
-export interface Chain {
-  readonly spec: FirewallChain;
-  readonly rules: readonly Rule[];
-}
 
 export const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;
 export type Hook = (typeof HOOKS)[number];
@@ -52,13 +26,6 @@ const NAT_PRIORITY: Readonly<Record<Hook, number>> = {
   output: -100,
   postrouting: 100,
 };
-
-/** The chains at one hook, in the order in which a packet meets them. */
-export interface Hooked {
-  readonly before: readonly Chain[];
-  readonly nat: readonly Chain[];
-  readonly after: readonly Chain[];
-}
 
 /** A frame that is laid: its lines, sets and chains. */
 export interface HostFilter {
@@ -99,11 +66,11 @@ const hooksOf = (chains: readonly Chain[], family: FirewallFamily): Record<Hook,
       const filters = here.filter(({ spec }) => spec.type === 'filter');
       return [
         hook,
-        {
-          before: filters.filter(({ spec }) => spec.priority < NAT_PRIORITY[hook]),
-          nat: here.filter(({ spec }) => spec.type === 'nat'),
-          after: filters.filter(({ spec }) => spec.priority >= NAT_PRIORITY[hook]),
-        },
+        new Hooked(
+          filters.filter(({ spec }) => spec.priority < NAT_PRIORITY[hook]),
+          here.filter(({ spec }) => spec.type === 'nat'),
+          filters.filter(({ spec }) => spec.priority >= NAT_PRIORITY[hook]),
+        ),
       ];
     }),
   ) as unknown as Record<Hook, Hooked>;
@@ -144,25 +111,8 @@ function compileMatch(
     etherType: fields.map(dependencyOf).find((type) => type !== 0) ?? 0,
     fields: fieldNumbers(fields),
     not: not === true,
-    set: 'set' in is ? sets.get(setName(family, is.set))! : null,
+    among: 'set' in is ? sets.get(setName(family, is.set))!.root : null,
     ...('value' in is ? parseValue(network, field, is.value) : { value: 0, mask: -1 }),
     bits: isBitField(field),
   };
-}
-
-function meets(condition: Condition, packet: Packet, host: HostNetwork): boolean {
-  if (condition.etherType !== 0 && condition.etherType !== packet.etherType) return false;
-  if (condition.set !== null) return (condition.set.find(condition.fields, packet, host) === null) === condition.not;
-  const value = valueOf(condition.fields[0]!, packet, host);
-  if (condition.bits) return ((value & condition.value) === 0) === condition.not;
-  return ((value & condition.mask) === condition.value) !== condition.not;
-}
-
-/** The first rule of a chain that the packet meets all conditions of, and that says what becomes of it; null: none. */
-export function firstRule({ rules }: Chain, packet: Packet, host: HostNetwork): Rule | null {
-  next: for (const rule of rules) {
-    for (const condition of rule.conditions) if (!meets(condition, packet, host)) continue next;
-    if (rule.map === null || rule.map.find(rule.by, packet, host) !== null) return rule;
-  }
-  return null;
 }

@@ -1,6 +1,8 @@
+import { mayTake, portsForAll, wayTo, type Way } from './fdb.ts';
 import { passBridge, passForeign, passInet } from './hooks.ts';
 import type { Journey } from './journey.ts';
 import { addressText, BROADCAST, ZERO_MAC, type Link } from './network.ts';
+import { remember, tripTo } from './trips.ts';
 import { ETHER_ARP, ETHER_IP, UDP, VXLAN_BYTES, type Packet } from './packet.ts';
 
 /** What a veth's other end takes over its MTU: room for one VLAN tag (is_skb_forwardable, net/core/dev.c; measured). */
@@ -8,7 +10,7 @@ const VLAN_TAG_BYTES = 4;
 
 /** Sends a frame out by a link. */
 export function transmit(journey: Journey, link: Link, packet: Packet): void {
-  if (!link.up) return drop(journey, () => `${link.label} is down`);
+  if (!link.up) return drop(journey, isDown, link, packet);
   if (!journey.enter()) return;
   packet.framed = true;
   goOut(journey, link, packet);
@@ -21,7 +23,8 @@ function goOut(journey: Journey, link: Link, packet: Packet): void {
       return toOtherEnd(journey, link.peer!, packet);
     case 'bridge':
       // Its own stack sends: the bridge finds the port.
-      return spread(journey, link, null, packet);
+      if (packet.destMac === BROADCAST) return spread(journey, link, null, packet);
+      return follow(journey, link, null, packet, wayTo(link, packet.destMac));
     case 'vxlan':
       return encapsulate(journey, link, packet);
     case 'macvlan':
@@ -35,7 +38,7 @@ function goOut(journey: Journey, link: Link, packet: Packet): void {
 
 /** A frame has come in by a link. */
 function receive(journey: Journey, link: Link, packet: Packet): void {
-  if (!link.up) return drop(journey, () => `${link.label} is down`);
+  if (!link.up) return drop(journey, isDown, link, packet);
   packet.framed = true;
   if (link.master !== null) return throughBridge(journey, link.master, link, packet);
   if (link.children.length > 0 && toMacvlans(journey, link, null, packet)) return;
@@ -43,12 +46,22 @@ function receive(journey: Journey, link: Link, packet: Packet): void {
   if (packet.destMac === BROADCAST || packet.destMac === link.mac) journey.stack.input(journey, link, packet);
 }
 
-function drop(journey: Journey, why: () => string): void {
-  if (journey.telling) journey.why = why();
+/** Why a link drops a packet, in words. */
+type Why = (at: Link, packet: Packet) => string;
+
+/** The reasons are functions that capture nothing: one that does is made anew with every frame, dropped or not. */
+function drop(journey: Journey, why: Why, at: Link, packet: Packet): void {
+  if (journey.telling) journey.why = why(at, packet);
 }
 
-const vanishes = (packet: Packet, at: Link): string =>
-  `too large for ${at.label} (${packet.bytes} > ${at.mtu}): it vanishes`;
+const isDown: Why = (at) => `${at.label} is down`;
+const vanishes: Why = (at, { bytes }) => `too large for ${at.label} (${bytes} > ${at.mtu}): it vanishes`;
+const macOf: Why = (at, { destMac }) => `the MAC ${at.space.host.network.macs.text(destMac)}`;
+const nobodyOnFabric: Why = (at, packet) => `nobody on the fabric has ${macOf(at, packet)}`;
+const nobodyBehind: Why = (at, packet) => `nobody behind ${at.label} has ${macOf(at, packet)}`;
+const wouldSendBack: Why = (at) => `${at.master!.label} would send it back out of ${at.name}`;
+const knowsNoHost: Why = (at, packet) => `${at.label} knows no host for ${macOf(at, packet)}`;
+const knowsNoNeighbour: Why = (at, { destination }) => `${at.label} knows no neighbour ${addressText(destination)}`;
 
 /** Whatever a link hangs on, a new namespace or a tunnel's end: what was known of the packet's flow is forgotten (skb_scrub_packet). */
 function scrub(packet: Packet): void {
@@ -57,8 +70,8 @@ function scrub(packet: Packet): void {
 }
 
 function toOtherEnd(journey: Journey, peer: Link, packet: Packet): void {
-  if (!peer.up) return drop(journey, () => `${peer.label} is down`);
-  if (packet.bytes > peer.mtu + VLAN_TAG_BYTES) return drop(journey, () => vanishes(packet, peer));
+  if (!peer.up) return drop(journey, isDown, peer, packet);
+  if (packet.bytes > peer.mtu + VLAN_TAG_BYTES) return drop(journey, vanishes, peer, packet);
   scrub(packet);
   receive(journey, peer, packet);
 }
@@ -69,12 +82,11 @@ function overFabric(journey: Journey, link: Link, packet: Packet): void {
   let isTaken = false;
   const several = takers.length > 1 && packet.etherType === ETHER_IP;
   for (const taker of takers) {
-    if (taker === link || (packet.destMac !== BROADCAST && !mayTake(taker, packet.destMac))) continue;
+    if (taker === link || !mayTake(taker, packet.destMac)) continue;
     isTaken = true;
     toOtherEnd(journey, taker, several ? journey.copy(packet) : packet);
   }
-  if (!isTaken && packet.destMac !== BROADCAST)
-    drop(journey, () => `nobody on the fabric has the MAC ${network.macs.text(packet.destMac)}`);
+  if (!isTaken && packet.destMac !== BROADCAST) drop(journey, nobodyOnFabric, link, packet);
 }
 
 /** Siblings and the wire hear a macvlan; its parent does not (drivers/net/macvlan.c, bridge mode). */
@@ -90,18 +102,19 @@ function toMacvlans(journey: Journey, parent: Link, from: Link | null, packet: P
     for (const child of parent.children) if (child !== from && child.up) receive(journey, child, journey.copy(packet));
     return false;
   }
-  const child = parent.children.find(({ mac }) => mac === packet.destMac);
+  const { destMac } = packet;
+  const child = parent.children.find(({ mac }) => mac === destMac);
   if (child === undefined || child === from) return false;
   scrub(packet);
   if (child.up) receive(journey, child, packet);
-  else drop(journey, () => `${child.label} is down`);
+  else drop(journey, isDown, child, packet);
   return true;
 }
 
 /** A frame that came in by a port of a bridge (br_handle_frame). */
 function throughBridge(journey: Journey, bridge: Link, port: Link, packet: Packet): void {
   const { host } = bridge.space;
-  if (!bridge.up) return drop(journey, () => `${bridge.label} is down`);
+  if (!bridge.up) return drop(journey, isDown, bridge, packet);
   const isHosts = bridge.space === host.own;
   if (isHosts) {
     packet.iif = port.nameId;
@@ -119,19 +132,12 @@ function throughBridge(journey: Journey, bridge: Link, port: Link, packet: Packe
     // What is flooded waits in the other ends' queues, the bridge's own stack is served at once: its answer is the first (measured).
     passUp(journey, bridge, journey.copy(packet));
     spread(journey, bridge, port, packet);
-  } else if (isBridges(bridge, packet.destMac)) passUp(journey, bridge, packet);
-  else {
-    if (bridge.children.some(({ mac }) => mac === packet.destMac))
-      toMacvlans(journey, bridge, null, journey.copy(packet));
-    spread(journey, bridge, port, packet);
+    return;
   }
-}
-
-/** The bridge's own MAC and those of its ports are its own stack's (local entries of its FDB). */
-function isBridges(bridge: Link, mac: number): boolean {
-  if (mac === bridge.mac) return true;
-  for (const port of bridge.ports) if (port.mac === mac) return true;
-  return false;
+  const way = wayTo(bridge, packet.destMac);
+  if (way.isOwn) return passUp(journey, bridge, packet);
+  if (way.isAbove) toMacvlans(journey, bridge, null, journey.copy(packet));
+  follow(journey, bridge, port, packet, way);
 }
 
 function passUp(journey: Journey, bridge: Link, packet: Packet): void {
@@ -144,41 +150,32 @@ function passUp(journey: Journey, bridge: Link, packet: Packet): void {
   journey.stack.input(journey, bridge, packet);
 }
 
-/** Sends a frame out by the port that the FDB names, or by all that may lead to its MAC. */
+/** Sends a frame that is for everybody out by all ports but the one it came by. */
 function spread(journey: Journey, bridge: Link, from: Link | null, packet: Packet): void {
-  const known = packet.destMac === BROADCAST ? undefined : bridge.bridgeFdb.get(packet.destMac);
-  if (known !== undefined) {
+  for (const port of portsForAll(bridge, packet, journey.telling))
+    if (port !== from || port.hairpin) outOf(journey, bridge, from, port, journey.copy(packet));
+}
+
+/** Sends a frame out by the port that the FDB names, or by all that may lead to its MAC. */
+function follow(journey: Journey, bridge: Link, from: Link | null, packet: Packet, { known, ports }: Way): void {
+  if (known !== null) {
     if (known !== from || known.hairpin) outOf(journey, bridge, from, known, packet);
-    else drop(journey, () => `${bridge.label} would send it back out of ${known.name}`);
+    else drop(journey, wouldSendBack, known, packet);
     return;
   }
   let last: Link | null = null;
-  for (const port of bridge.ports) {
-    if ((port === from && !port.hairpin) || (packet.destMac !== BROADCAST && !leadsTo(port, packet.destMac))) continue;
+  for (const port of ports) {
+    if (port === from && !port.hairpin) continue;
     if (last !== null) outOf(journey, bridge, from, last, journey.copy(packet));
     last = port;
   }
-  if (last !== null) outOf(journey, bridge, from, last, packet.destMac === BROADCAST ? journey.copy(packet) : packet);
-  else if (packet.destMac !== BROADCAST)
-    drop(journey, () => `nobody behind ${bridge.label} has the MAC ${journey.network.macs.text(packet.destMac)}`);
+  if (last !== null) outOf(journey, bridge, from, last, packet);
+  else drop(journey, nobodyBehind, bridge, packet);
 }
-
-/**
- * May a frame to this MAC, sent out by this port, come to somebody? Where not, sending it (a bridge floods what it does
- * not know) changes nothing. It stands for learning too: a learned MAC is behind a port where it is taken.
- */
-function leadsTo(port: Link, mac: number): boolean {
-  if (port.type === 'vxlan') return port.vxlanFdb.has(mac) || port.vxlanFdb.has(ZERO_MAC);
-  return port.type !== 'veth' || mayTake(port.peer!, mac);
-}
-
-/** May this link, or what hangs on it, take a frame to this MAC? */
-const mayTake = (link: Link, mac: number): boolean =>
-  link.mac === mac || link.master !== null || link.children.some((child) => child.mac === mac);
 
 function outOf(journey: Journey, bridge: Link, from: Link | null, port: Link, packet: Packet): void {
   const { host } = bridge.space;
-  if (!port.up) return drop(journey, () => `${port.label} is down`);
+  if (!port.up) return drop(journey, isDown, port, packet);
   if (bridge.space === host.own) {
     packet.iif = from === null ? 0 : from.nameId;
     packet.oif = port.nameId;
@@ -193,7 +190,7 @@ function outOf(journey: Journey, bridge: Link, from: Link | null, port: Link, pa
     if (!passBridge(journey, host, 'postrouting', packet)) return;
   }
   // A bridge sends no error: it has no address to send it from.
-  if (packet.bytes > port.mtu) return drop(journey, () => vanishes(packet, port));
+  if (packet.bytes > port.mtu) return drop(journey, vanishes, port, packet);
   transmit(journey, port, packet);
 }
 
@@ -201,8 +198,14 @@ function outOf(journey: Journey, bridge: Link, from: Link | null, port: Link, pa
 function encapsulate(journey: Journey, link: Link, packet: Packet): void {
   if (packet.etherType === ETHER_ARP) return answerByProxy(journey, link, packet);
   const remote = link.vxlanFdb.get(packet.destMac) ?? link.vxlanFdb.get(ZERO_MAC);
-  if (remote === undefined)
-    return drop(journey, () => `${link.label} knows no host for the MAC ${journey.network.macs.text(packet.destMac)}`);
+  if (remote === undefined) return drop(journey, knowsNoHost, link, packet);
+  scrub(packet);
+  const trip = tripTo(link, remote);
+  if (trip.end !== null && packet.bytes <= trip.bytes) {
+    if (!journey.enter()) return;
+    unpack(journey, trip.end, packet);
+    return journey.leave();
+  }
   const outer = journey.packet();
   outer.etherType = ETHER_IP;
   outer.source = link.local;
@@ -215,18 +218,17 @@ function encapsulate(journey: Journey, link: Link, packet: Packet): void {
   outer.dontFragment = false;
   outer.framed = false;
   outer.inner = packet;
+  outer.trip = trip;
   outer.vni = link.vni;
   outer.flow = null;
   outer.prerouted = false;
-  scrub(packet);
-  if (!journey.stack.originate(journey, link.space, outer, link.local))
-    drop(journey, () => `${journey.why}, where ${link.label} sends to ${addressText(remote)}`);
+  if (!journey.stack.originate(journey, link.space, outer, link.local) && journey.telling)
+    journey.why += `, where ${link.label} sends to ${addressText(remote)}`;
 }
 
 function answerByProxy(journey: Journey, link: Link, question: Packet): void {
   const mac = question.request ? link.neighbours.get(question.destination) : undefined;
-  if (mac === undefined)
-    return drop(journey, () => `${link.label} knows no neighbour ${addressText(question.destination)}`);
+  if (mac === undefined) return drop(journey, knowsNoNeighbour, link, question);
   const answer = journey.packet();
   answer.etherType = ETHER_ARP;
   answer.request = false;
@@ -241,7 +243,12 @@ function answerByProxy(journey: Journey, link: Link, question: Packet): void {
 
 /** A VXLAN's frame has come to its other end. */
 export function decapsulate(journey: Journey, link: Link, outer: Packet): void {
-  const packet = outer.inner!;
+  const { inner, trip } = outer;
+  if (trip !== null && outer.destPort !== 0 && journey.isLatest(outer)) remember(trip, link, inner!);
+  unpack(journey, link, inner!);
+}
+
+function unpack(journey: Journey, link: Link, packet: Packet): void {
   // Its own frames come back to it only in a ring (vxlan_set_mac).
   if (packet.sourceMac === link.mac) return;
   scrub(packet);

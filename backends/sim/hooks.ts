@@ -1,9 +1,10 @@
 import { translateDestination, translateSource, type Flow } from './conntrack.ts';
 import { addressTowards } from './fib.ts';
-import { firstRule, type Chain, type Hook } from './filter.ts';
+import type { Hook } from './filter.ts';
 import type { Journey } from './journey.ts';
 import type { HostNetwork, Link } from './network.ts';
 import type { Packet } from './packet.ts';
+import { firstRule, type Chain, type Rule } from './rules.ts';
 
 /**
  * Takes a packet of the host's own namespace through its inet chains at one hook, and translates it. `out` and `nextHop`
@@ -19,7 +20,7 @@ export function passInet(
 ): boolean {
   const { filter } = host;
   if (filter === null) return true;
-  const { before, nat, after } = filter.inet[hook];
+  const { before, nat, after } = filter.inet[hook].between(packet, host);
   if (filter.tracks) journey.flows.track(host.own, packet);
   if (!passChains(journey, host, before, packet)) return false;
   if (packet.flow !== null) {
@@ -38,13 +39,13 @@ export function passInet(
 /** Takes a frame through the bridge chains of its host at one hook. False: it was dropped. */
 export function passBridge(journey: Journey, host: HostNetwork, hook: Hook, packet: Packet): boolean {
   if (host.filter === null) return true;
-  const { before, after } = host.filter.bridge[hook];
+  const { before, after } = host.filter.bridge[hook].between(packet, host);
   return passChains(journey, host, before, packet) && passChains(journey, host, after, packet);
 }
 
 function passChains(journey: Journey, host: HostNetwork, chains: readonly Chain[], packet: Packet): boolean {
   for (const chain of chains) {
-    const rule = firstRule(chain, packet, host);
+    const rule = firstRule(chain.rules, packet, host);
     if (rule?.verdict !== 'drop') continue;
     if (journey.telling)
       journey.why = `dropped by ${chain.spec.family} chain ${chain.spec.name} of ${host.name}: ${rule.text}`;
@@ -53,9 +54,9 @@ function passChains(journey: Journey, host: HostNetwork, chains: readonly Chain[
   return true;
 }
 
-function decideDestination(host: HostNetwork, chains: readonly Chain[], packet: Packet, flow: Flow): void {
+function decideDestination(host: HostNetwork, rules: readonly Rule[], packet: Packet, flow: Flow): void {
   flow.destinationDecided = true;
-  const rule = firstTranslation(host, chains, packet);
+  const rule = firstRule(rules, packet, host);
   const mapped = rule?.map?.find(rule.by, packet, host);
   if (mapped === undefined || mapped === null) return;
   flow.isDnat = true;
@@ -65,28 +66,19 @@ function decideDestination(host: HostNetwork, chains: readonly Chain[], packet: 
 
 function decideSource(
   host: HostNetwork,
-  chains: readonly Chain[],
+  rules: readonly Rule[],
   packet: Packet,
   flow: Flow,
   out: Link | null,
   nextHop: number,
 ): void {
   flow.sourceDecided = true;
-  if (out === null || firstTranslation(host, chains, packet)?.verdict !== 'masquerade') return;
+  if (out === null || firstRule(rules, packet, host)?.verdict !== 'masquerade') return;
   const address = addressTowards(out, nextHop);
   // nf_nat_masquerade_ipv4 drops what goes out by a link without an address; such a link has no route either.
   if (address === null) return;
   flow.isSnat = true;
   flow.asker = address;
-}
-
-/** In translation, the first rule of any chain that says something ends the search. */
-function firstTranslation(host: HostNetwork, chains: readonly Chain[], packet: Packet) {
-  for (const chain of chains) {
-    const rule = firstRule(chain, packet, host);
-    if (rule !== null) return rule;
-  }
-  return null;
 }
 
 /** Links that the host lets through another firewall's FORWARD when it lays its frame. */

@@ -71,6 +71,11 @@ export class Journey {
     return this.packet().copyFrom(packet);
   }
 
+  /** Has no other packet been taken since, as a copy of it or to ask something on its way? */
+  isLatest(packet: Packet): boolean {
+    return this.#packets[this.#taken - 1] === packet;
+  }
+
   /** Goes out by one more link; `leave` when all that comes of it is over. False: it goes in a ring. */
   enter(): boolean {
     if (this.#depth < DEPTH_MAX && this.#hops < HOPS_MAX) {

@@ -1,8 +1,10 @@
 import { formatAddress, parseAddress, parsePrefix, type Ipv4Address, type Ipv4Prefix } from '../../src/host/ipv4.ts';
 import type { LinkKind } from '../../src/host/links.ts';
 import type { Random } from '../../src/host/random.ts';
+import type { Ways } from './fdb.ts';
 import type { HostFilter } from './filter.ts';
 import type { Fib } from './fib.ts';
+import type { Trips } from './trips.ts';
 
 /** An address as the model has it: signed, because V8 keeps signed 32-bit numbers without allocating. */
 export const addressOf = (text: Ipv4Address): number => parseAddress(text) | 0;
@@ -229,6 +231,8 @@ export class Link {
   hadPorts = false;
   /** A VXLAN's: to which host a MAC goes. */
   readonly vxlanFdb = new Map<number, number>();
+  /** Derived: see trips.ts. */
+  trips: Trips | null = null;
   vni = 0;
   local = 0;
   udpPort = 0;
@@ -237,9 +241,10 @@ export class Link {
   /** A macvlan's. */
   parent: Link | null = null;
   readonly children: Link[] = [];
+  /** A bridge's, derived: see fdb.ts. */
+  ways: Ways | null = null;
   /** Answers to ARP from here, derived: see arp.ts. */
-  arp: Map<number, ArpAnswer> | null = null;
-  arpRevision = 0;
+  arp: ArpAnswers | null = null;
 
   constructor(space: Space, name: string, type: LinkType, mac: number) {
     this.space = space;
@@ -264,8 +269,8 @@ export class Link {
   }
 }
 
-/** What ARP found: the MAC, or null for nobody, asked from this sender's address. */
-export interface ArpAnswer {
-  readonly sender: number;
-  readonly mac: number | null;
+/** What ARP found under one revision: by the sender's address, then the address asked for, the MAC; -1 for nobody. */
+export interface ArpAnswers {
+  readonly revision: number;
+  readonly bySender: Map<number, Map<number, number>>;
 }

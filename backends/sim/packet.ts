@@ -1,4 +1,5 @@
 import type { Flow } from './conntrack.ts';
+import type { Trip } from './trips.ts';
 
 /** Ether types and IP protocols (include/uapi/linux/if_ether.h, in.h). */
 export const ETHER_IP = 0x0800;
@@ -33,6 +34,8 @@ export class Packet {
   /** What a VXLAN carries. */
   inner: Packet | null = null;
   vni = 0;
+  /** Of such a one: what is known of its way. A copy's way is its own, and nothing is learned from it. */
+  trip: Trip | null = null;
   /** Of ARP: is it a request. `source` and `destination` are its sender's and target's address. */
   request = false;
   /** Of connection tracking, in the namespace where it is. */
@@ -59,6 +62,7 @@ export class Packet {
     this.oif = other.oif;
     this.inner = other.inner;
     this.vni = other.vni;
+    this.trip = null;
     this.request = other.request;
     this.flow = other.flow;
     this.isReply = other.isReply;

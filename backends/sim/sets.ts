@@ -5,7 +5,7 @@ import type { HostNetwork, Network } from './network.ts';
 import type { Packet } from './packet.ts';
 
 /** Elements below one field: by the bits that count, then by value; whole values first. */
-type Level = { readonly mask: number; readonly below: Map<number, Node> }[];
+export type Level = { readonly mask: number; readonly below: Map<number, Node> }[];
 
 /** What lies below a value: the next field's level, or after the last field the element itself. */
 interface Node {
@@ -18,7 +18,8 @@ interface Node {
 export class NamedSet {
   readonly spec: FirewallSet;
   readonly #network: Network;
-  readonly #root: Level = [];
+  /** All elements, below the first field. */
+  readonly root: Level = [];
   readonly #elements = new Map<string, FirewallElement>();
 
   constructor(network: Network, spec: FirewallSet) {
@@ -40,7 +41,7 @@ export class NamedSet {
   add(element: FirewallElement): void {
     const mapped = this.#mapped(element);
     const path = this.#path(element.key);
-    let level = this.#root;
+    let level = this.root;
     let node: Node | undefined;
     for (const { value, mask } of path) {
       let group = level.find((each) => each.mask === mask);
@@ -61,18 +62,15 @@ export class NamedSet {
   remove(key: string): void {
     const path = this.#path(key);
     if (!this.#elements.delete(key)) return;
-    let level = this.#root;
-    let node: Node | undefined;
-    for (const { value, mask } of path) {
-      node = level.find((each) => each.mask === mask)?.below.get(value);
-      level = node?.level ?? [];
-    }
-    if (node !== undefined) node.mapped = null;
+    const last = path.pop()!;
+    let level = this.root;
+    for (const { value, mask } of path) level = level.find((each) => each.mask === mask)?.below.get(value)?.level ?? [];
+    level.find(({ mask }) => mask === last.mask)?.below.delete(last.value);
   }
 
   /** What the packet's values of these fields map to; null: they are not in it. */
   find(fields: readonly number[], packet: Packet, host: HostNetwork): readonly number[] | null {
-    return find(this.#root, fields, 0, packet, host);
+    return findBelow(this.root, fields, 0, packet, host);
   }
 
   #path(key: string): Wanted[] {
@@ -99,7 +97,8 @@ export class NamedSet {
   }
 }
 
-function find(
+/** What the packet's values of the fields from `depth` on map to, below this level; null: they are not there. */
+export function findBelow(
   level: Level,
   fields: readonly number[],
   depth: number,
@@ -110,7 +109,7 @@ function find(
   for (const group of level) {
     const node = group.below.get(value & group.mask);
     if (node === undefined) continue;
-    const found = depth + 1 === fields.length ? node.mapped : find(node.level, fields, depth + 1, packet, host);
+    const found = depth + 1 === fields.length ? node.mapped : findBelow(node.level, fields, depth + 1, packet, host);
     if (found !== null) return found;
   }
   return null;

@@ -3,8 +3,7 @@ import { HostError } from '../host/errors.ts';
 import type { Host } from '../host/host.ts';
 import { samePlainData } from '../host/same.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
-import { SEND, type Stage, type Step, targetOf, type Verb } from '../host/steps.ts';
-import { PARENT } from '../memory/plan.ts';
+import { type Stage, type Step, targetOf } from '../host/steps.ts';
 import { PolicyFault } from '../memory/checked.ts';
 import { NetworkError } from '../network/desired.ts';
 import type { NetworkObserved } from '../network/observe.ts';
@@ -15,29 +14,14 @@ import { EngineError } from './errors.ts';
 import { Networking } from './networking.ts';
 import type { DeathObservation, Observation, ObservationSink } from './observation.ts';
 import type { Plan } from './plan.ts';
+import { type Acting, isTooEarly, keyOf, send } from './sending.ts';
 import { SetAside } from './set-aside.ts';
-import {
-  byName,
-  observe,
-  type Observed,
-  planFrom,
-  type Policies,
-  reachesInto,
-  untouchedNamespaces,
-} from './planning.ts';
+import { byName, observe, planFrom, type Policies, reachesInto, untouchedNamespaces } from './planning.ts';
 
 /** What need not be read back: what was found just now, and namespaces of which nothing new is asked. */
 interface Look {
   found?: NetworkObserved | undefined;
   unseen?: ReadonlySet<NamespaceName> | undefined;
-}
-
-/** What acting on a plan needs to know, and what it leaves undone. */
-interface Acting {
-  readonly asked: Asked;
-  readonly observed: Observed;
-  readonly putOff: Set<string>;
-  readonly setAside: SetAside;
 }
 
 const TICK_EVERY_MS = 1000;
@@ -75,6 +59,10 @@ export class Engine {
   readonly #networking: Networking;
   #last: Promise<unknown> = Promise.resolve();
   #asked: Asked | undefined;
+  /** False: it was so, and may be otherwise in the store. */
+  #isAskedSure = false;
+  /** A store that did not answer is not asked again before. */
+  #unansweredUntilMs = 0;
   /** When a tick next compares what is with what is asked; earlier where something is known to differ. */
   #convergeAtMs = 0;
   /** Of whom a kill was told, and not yet the death. */
@@ -105,9 +93,10 @@ export class Engine {
       const asked = { ...before, desired: to };
       // A thousand containers are not looked into for one more: whether somebody changed them is found by the ticks.
       const unseen = this.#isAtRest ? untouchedNamespaces(before, asked) : undefined;
-      // Whether or not the store says so: a commit whose answer was lost may have taken effect.
-      this.#asked = undefined;
+      // A commit whose answer is lost may have taken effect.
+      this.#isAskedSure = false;
       const found = await this.#networking.take(asked, changeOf(before, to), unseen);
+      this.#asked = undefined;
       this.#tellChange(before.desired, to);
       const dueMs = this.#convergeAtMs;
       await this.#converge({ found, unseen });
@@ -119,7 +108,7 @@ export class Engine {
   /** Takes over after another engine, crashed or stopped, and brings the host to what was asked of it. @throws EngineError */
   recover(): Promise<void> {
     return this.#exclusively(async () => {
-      const { desired } = await this.#readAsked();
+      const { desired } = await this.#knownAsked();
       this.#note(
         'recovery',
         `took over; ${desired === null ? 'nothing was asked' : `${desired.containers.length} containers were asked for`}`,
@@ -158,7 +147,7 @@ export class Engine {
 
   /** Another host changed what hosts share: at once, because containers wait for each other. */
   async #follow(): Promise<void> {
-    if (await this.#networking.isStale(await this.#readAsked())) await this.#converge();
+    if (await this.#networking.isStale(await this.#knownAsked())) await this.#converge();
   }
 
   /** Ticks each second of the host's clock until the signal. */
@@ -195,7 +184,7 @@ export class Engine {
     this.#takeEvents();
     await this.#noteDeaths(await this.#host.containers.list());
     // A machine without its supervisor has only the ceiling: that cannot wait for the next look for drift.
-    const { desired } = await this.#readAsked();
+    const { desired } = await this.#knownAsked();
     if (desired?.memory != null && (await this.#host.supervision.list()).length === 0) this.#convergeAtMs = 0;
     if (await this.#networking.renew()) this.#convergeAtMs = 0;
     if (this.#host.clock.monotonicMs() >= this.#convergeAtMs) await this.#converge();
@@ -209,10 +198,10 @@ export class Engine {
     for (let same = 0; same < SAME_ROUNDS_MAX;) {
       // What takes long must not cost the host its leases.
       await this.#networking.renew();
-      const observed = await observe(this.#host, await this.#readAsked(), { found, unseen });
+      const observed = await observe(this.#host, await this.#knownAsked(), { found, unseen });
       found = undefined;
       await this.#noteDeaths(observed.containers);
-      const asked = await this.#readAsked();
+      const asked = await this.#knownAsked();
       const { shared, hasTaken } = await this.#networking.keep(asked, observed.network);
       if (hasTaken && unseen !== undefined && unseen.size > 0) {
         // Whoever has another address now may be one that was not looked at.
@@ -284,7 +273,7 @@ export class Engine {
 
   /** Writes down the ends of containers before anything of theirs is cleared away: an end cannot be read back after that. */
   async #noteDeaths(containers: readonly ContainerState[]): Promise<void> {
-    const asked = await this.#readAsked();
+    const asked = await this.#knownAsked();
     const wanted = wantedOf(asked);
     const gone = endedAmong(wanted, containers);
     if (gone.length === 0) return;
@@ -309,8 +298,26 @@ export class Engine {
     return oomKilled ? 'kernel' : 'exit';
   }
 
+  /** What is asked, by the store. @throws HostError */
   async #readAsked(): Promise<Asked> {
-    return (this.#asked ??= await readAsked(this.#host.store, this.#host.name));
+    if (this.#asked === undefined || !this.#isAskedSure) {
+      this.#asked = await readAsked(this.#host.store, this.#host.name);
+      this.#isAskedSure = true;
+    }
+    return this.#asked;
+  }
+
+  /** What is asked, as far as is known: while the store does not answer, what was asked before goes on. @throws HostError where it was never read */
+  async #knownAsked(): Promise<Asked> {
+    const nowMs = this.#host.clock.monotonicMs();
+    if (this.#asked !== undefined && nowMs < this.#unansweredUntilMs) return this.#asked;
+    try {
+      return await this.#readAsked();
+    } catch (error) {
+      if (!(error instanceof HostError) || this.#asked === undefined) throw error;
+      this.#unansweredUntilMs = this.#host.clock.monotonicMs() + TICK_EVERY_MS;
+      return this.#asked;
+    }
   }
 
   #tellChange(before: Desired | null, after: Desired | null): void {
@@ -377,21 +384,6 @@ export class Engine {
     });
   }
 }
-
-const send = (host: Host, verb: Verb, steps: readonly Step[]) =>
-  // Each step of a group carries what its verb takes: TypeScript cannot follow that through the grouping.
-  (SEND[verb] as (host: Host, batch: readonly Step['with'][]) => ReturnType<(typeof SEND)[Verb]>)(
-    host,
-    steps.map((step) => step.with),
-  );
-
-/** A limit that usage does not fit under yet can wait; but nothing goes on where there is no ceiling at all. */
-const isTooEarly = (step: Step, { code }: HostError, { memory }: Observed): boolean =>
-  step.verb === 'cgroups.limit' &&
-  code === 'EBUSY' &&
-  (step.with.path !== PARENT || memory.cgroups.get(PARENT)?.limitBytes != null);
-
-const keyOf = (step: Step): string => `${step.verb} ${targetOf(step)}`;
 
 /** Microseconds are as fine as a recording needs. */
 const round = (ms: number): number => Math.round(ms * 1000) / 1000;

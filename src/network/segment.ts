@@ -109,6 +109,7 @@ export function endpointPart(endpoint: Endpoint, spec: NetworkSpec, uplink: Upli
         master: bridgeName(network),
         // Where bridge-nf-call-iptables is 1, what it sends to its own published port stays on the bridge (br_nf_pre_routing_finish).
         hairpin: publish.length > 0,
+        learning: true,
         forwarding: false,
       },
     ),

@@ -11,8 +11,8 @@ import { observeNetwork } from '../../src/network/observe.ts';
 import { kill, tracesOf } from '../contract/linux-run.ts';
 import { whyNotHere } from '../contract/linux.ts';
 import { type NetworkCase, networkCase } from '../property/network-cases.ts';
-import { askAll, desiredOn, differences, questionsOf, worldOf } from '../property/network-matrix.ts';
-import { type MarkOf, newFolder, RealFleet } from './network-linux.ts';
+import { desiredOn, differences, questionsOf, worldOf } from '../property/network-matrix.ts';
+import { askReal, type MarkOf, newFolder, RealFleet } from './network-linux.ts';
 
 const reason = whyNotHere();
 const isLong = process.env['PLIMSOLL_LONG'] === '1';
@@ -74,7 +74,7 @@ describe.skipIf(reason !== null)('an engine killed with SIGKILL while containers
         for (const [, engine] of engines) await engine.recover();
         const world = await worldOf(given, fleet.hostOf);
         const questions = questionsOf(world).filter(({ protocol }) => protocol === 'udp');
-        const asked = await askAll(world, fleet.hostOf, questions, given.payloadBytes, ['outside']);
+        const asked = await askReal(world, fleet.hostOf, questions, given.payloadBytes);
         expect(differences(asked).slice(0, 8), `in ${how}`).toEqual([]);
         for (const [, engine] of engines) await engine.ask(null);
         expect(await leftOn(fleet, given), `in ${how}`).toEqual([]);

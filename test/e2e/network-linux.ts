@@ -10,7 +10,8 @@ import { Engine } from '../../src/engine/engine.ts';
 import { DOCKERS } from '../contract/linux-docker-user.ts';
 import { entries } from '../contract/linux-host.ts';
 import { type NetworkCase, OUTSIDE, uplinkAddress } from '../property/network-cases.ts';
-import { OUTSIDE_HOST } from '../property/network-matrix.ts';
+import { askAll, type Asked, differences, type HostOf, OUTSIDE_HOST } from '../property/network-matrix.ts';
+import type { Question, World } from '../property/network-oracle.ts';
 import { makeOutside } from '../property/network-run.ts';
 
 const noPolicy = (): never => {
@@ -102,6 +103,23 @@ export class RealFleet {
     this.#store.close();
     rmSync(this.#folder, { recursive: true });
   }
+}
+
+/** Asks all by real packets, and again who should have been answered: on a busy machine an answer may come too late. */
+export async function askReal(
+  world: World,
+  hostOf: HostOf,
+  questions: readonly Question[],
+  payloadBytes: number,
+): Promise<Asked[]> {
+  const asked = await askAll(world, hostOf, questions, payloadBytes, [OUTSIDE_HOST]);
+  const unanswered = new Set(asked.filter((each) => each.said?.by != null && differences([each]).length > 0));
+  if (unanswered.size === 0) return asked;
+  const again = [...unanswered].map(({ question }) => question);
+  return [
+    ...asked.filter((each) => !unanswered.has(each)),
+    ...(await askAll(world, hostOf, again, payloadBytes, [OUTSIDE_HOST])),
+  ];
 }
 
 export const newFolder = (): string => mkdtempSync(join(tmpdir(), 'plimsoll-fleet-'));

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type NetworkCase, networkCase } from '../property/network-cases.ts';
-import { askAll, type Asked, desiredOn, differences, questionsOf, worldOf } from '../property/network-matrix.ts';
+import { type Asked, desiredOn, differences, questionsOf, worldOf } from '../property/network-matrix.ts';
 import { TUNNEL } from '../property/network-oracle.ts';
 import { runReach } from '../property/network-run.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import { whyNotHere } from '../contract/linux.ts';
-import { RealFleet } from './network-linux.ts';
+import { askReal, RealFleet } from './network-linux.ts';
 
 const reason = whyNotHere();
 const isLong = process.env['PLIMSOLL_LONG'] === '1';
@@ -40,7 +40,7 @@ async function reachOf(one: NetworkCase): Promise<Asked[]> {
     for (const [name, engine] of engines) await engine.ask(desiredOn(one, name));
     for (const [, engine] of engines) await engine.recover();
     const world = await worldOf(one, fleet.hostOf);
-    return await askAll(world, fleet.hostOf, questionsOf(world), one.payloadBytes, ['outside']);
+    return await askReal(world, fleet.hostOf, questionsOf(world), one.payloadBytes);
   } finally {
     await fleet.close();
   }

@@ -100,12 +100,27 @@ async function drifts(simulation: Simulation, name: string, { pick, what }: Drif
     }
     case 'a link more':
       return done(
-        host.links.create([
-          { namespace: of(namespaces) ?? '', name: `plb-extra${pick}`, alias: '', kind: { type: 'bridge' } },
-        ]),
+        host.links.create([{ namespace: '', name: `plb-extra${pick}`, alias: '', kind: { type: 'bridge' } }]),
       );
   }
 }
+
+/** All that there is on a host, less what the kernel chooses: MACs of ports and tunnels. */
+async function stateOf(simulation: Simulation, name: string): Promise<string[]> {
+  const { namespaces, links, entries, firewall } = await observeNetwork(simulation.host(name));
+  return [
+    ...namespaces,
+    ...links.map(({ mac, ...link }) =>
+      JSON.stringify(link.namespace === '' && /^pl[px]-/.test(link.name) ? link : { mac, ...link }),
+    ),
+    ...entries.map((entry) => JSON.stringify(entry)),
+    ...(firewall.frame ?? []),
+    ...firewall.elements.map(({ family, set, key, value }) => `${family} ${set} ${key} ${value}`),
+  ].toSorted();
+}
+
+const differing = (some: readonly string[][], others: readonly string[][], how: string): string[] =>
+  some.flatMap((lines, host) => lines.filter((line) => !others[host]!.includes(line)).map((line) => `${how}: ${line}`));
 
 const place = ({ namespace, name }: { readonly namespace: string; readonly name: string }) => ({ namespace, name });
 
@@ -120,6 +135,7 @@ test('what somebody changes by hand is as it was after the next look', async () 
         const engines = given.hosts.map(({ name }) => [name, engineOn(simulation, name)] as const);
         for (const [name, engine] of engines) await engine.ask(desiredOn(given, name));
         for (const [, engine] of engines) await engine.recover();
+        const before = await Promise.all(given.hosts.map(({ name }) => stateOf(simulation, name)));
         for (const each of all)
           if (await drifts(simulation, given.hosts[each.host % given.hosts.length]!.name, each)) met.push(each.what);
         const { clock, store } = simulation.host(given.hosts[0]!.name);
@@ -128,6 +144,8 @@ test('what somebody changes by hand is as it was after the next look', async () 
         await clock.sleep(DRIFT_MS + 2000);
         end.abort();
         await Promise.all(watching);
+        const after = await Promise.all(given.hosts.map(({ name }) => stateOf(simulation, name)));
+        expect(after, `in ${how}`).toEqual(before);
         const still: string[] = [];
         for (const { name } of given.hosts) {
           const here = await readAsked(store, name);

@@ -156,10 +156,12 @@ class Fleet {
           : [],
       ),
     );
+    const held = new Set([...shared.leases.values()].map(({ value }) => value.mac));
+    const idle = [...shared.macs].filter((mac) => !held.has(mac)).map((mac) => `MAC ${mac} is kept for nobody`);
     const broken = brokenAtRest(asked, shared, await observe(host, asked), () => {
       throw new Error('no memory is asked for');
     });
-    return [...missing, ...broken.map(({ about, message }) => `${name} ${about}: ${message}`)];
+    return [...missing, ...idle, ...broken.map(({ about, message }) => `${name} ${about}: ${message}`)];
   }
 
   #desired(name: string): Desired | null {
