@@ -8,6 +8,7 @@ import { linuxClock, monotonicMs } from './clock.ts';
 import { isAbsent } from './errors.ts';
 import { networkMarks, removeNetwork } from './fabric.ts';
 import { isOwnFolder, makeOwnFolder, mayLive, ownerOf, runFolderOf, runsFolder, sendKill } from './owner.ts';
+import { lockRoot, type RootLock } from './root-lock.ts';
 import { supervisorPids } from './supervision.ts';
 
 /** tmpfs, on every Linux. */
@@ -143,13 +144,14 @@ const warn = (mark: string, error: unknown): void =>
   );
 
 /**
- * Removes what dead runs left: every mark whose owner does not live. A living owner's is never touched. What cannot be
- * removed is told to `onFailure`, and hinders no other. Returns the marks that were removed.
+ * Removes what dead runs left: every mark whose owner does not live. A living owner's is never touched, nor one that a living
+ * process has taken over. What cannot be removed is told to `onFailure`, and hinders no other. Returns the marks that were removed.
  */
 export async function sweepDeadRuns(cgroupMount?: string, onFailure = warn): Promise<readonly string[]> {
   const removed: string[] = [];
   for (const { mark, isAlive } of runsHere(cgroupMount)) {
-    if (isAlive) continue;
+    const lock = isAlive ? null : await lockUnlessHeld(mark);
+    if (lock === null) continue;
     try {
       await removeRun(
         linuxCgroups({ root: mark, ...(cgroupMount === undefined ? {} : { cgroupMount }) }),
@@ -158,9 +160,21 @@ export async function sweepDeadRuns(cgroupMount?: string, onFailure = warn): Pro
       removed.push(mark);
     } catch (error) {
       onFailure(mark, error);
+    } finally {
+      lock.release();
     }
   }
   return removed;
+}
+
+/** Null: a living process has taken over what the dead one left. */
+async function lockUnlessHeld(mark: string): Promise<RootLock | null> {
+  try {
+    return await lockRoot(mark);
+  } catch (error) {
+    if (error instanceof HostError && error.code === 'EBUSY') return null;
+    throw error;
+  }
 }
 
 const mountsOf = (layout: CgroupLayout): string[] =>

@@ -6,6 +6,7 @@ import { ownNamespaceOf } from '../../backends/linux/fabric.ts';
 import { openLinuxHost } from '../../backends/linux/host.ts';
 import { NetworkRoot } from '../../backends/linux/netns.ts';
 import { ownerOf, runMark } from '../../backends/linux/owner.ts';
+import { lockRoot } from '../../backends/linux/root-lock.ts';
 import { runsHere, sweepDeadRuns } from '../../backends/linux/runs.ts';
 import { HostError } from '../../src/host/errors.ts';
 import { noStore } from '../../src/commands/no-store.ts';
@@ -87,6 +88,19 @@ export const linuxNetworkContract: readonly ContractCase[] = [
       execFileSync('ip', ['-n', runMark(MARK), 'neigh', 'add', 'proxy', '10.1.0.8', 'dev', 'br0']);
       const proxies = (await host.routing.list([''])).filter(({ kind }) => kind === 'proxy');
       assert.deepEqual(proxies, [{ kind: 'proxy', namespace: '', link: 'br0', address: '10.1.0.7' }]);
+    },
+  },
+  {
+    name: 'a dead run that a living process has taken over is not swept',
+    async run() {
+      const { owner, mark } = await startOwner();
+      await kill(owner);
+      const lock = await lockRoot(mark);
+      await sweepDeadRuns();
+      assert.notDeepEqual(tracesOf(mark), []);
+      lock.release();
+      await sweepDeadRuns();
+      assert.deepEqual(tracesOf(mark), []);
     },
   },
   {

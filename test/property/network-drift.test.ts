@@ -119,9 +119,6 @@ async function stateOf(simulation: Simulation, name: string): Promise<string[]> 
   ].toSorted();
 }
 
-const differing = (some: readonly string[][], others: readonly string[][], how: string): string[] =>
-  some.flatMap((lines, host) => lines.filter((line) => !others[host]!.includes(line)).map((line) => `${how}: ${line}`));
-
 const place = ({ namespace, name }: { readonly namespace: string; readonly name: string }) => ({ namespace, name });
 
 test('what somebody changes by hand is as it was after the next look', async () => {
