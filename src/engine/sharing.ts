@@ -17,7 +17,7 @@ import { ownPrefix } from './asked.ts';
 /** A host that does not renew for so long counts as dead: what it leased is free. */
 const SESSION_MS = 15_000;
 
-/** Renewed so often, two missed renewals are survived, and three nearly. */
+/** Renewed so often, two missed renewals are survived. */
 const RENEW_EVERY_MS = 4000;
 
 /** Others may come first; each round somebody commits. */
