@@ -29,7 +29,6 @@ const CAPABILITIES = [
   'routing',
   'probes',
   'firewall on packets',
-  'network on Linux alone',
 ];
 const names = CAPABILITIES.flatMap((capability) =>
   LINUX_CONTRACTS[capability]!.map((contractCase) => `${capability}: ${contractCase.name}`),
@@ -56,6 +55,11 @@ describe('on cgroup v2, in a guest', () => {
       timeLimitMs: TIME_LIMIT_MS,
       stdout: collect((text) => (stdout += text)),
       stderr: collect((text) => (stderr += text)),
+    }).catch((cause: unknown) => {
+      throw new Error(
+        `after ${/"name":"(?<name>[^"]*)"[^\n]*\n[^\n]*$/.exec(stdout)?.groups?.name ?? 'none'} of the bodies`,
+        { cause },
+      );
     });
     for (const line of stdout.split('\n').filter((text) => text.startsWith('{'))) {
       const result = resultSchema.parse(JSON.parse(line));
