@@ -9,14 +9,14 @@ import { ENTRIES } from '../src/commands/backend/linux.ts';
 import { Engine } from '../src/engine/engine.ts';
 import type { Observation } from '../src/engine/observation.ts';
 import type { NetworkSpec } from '../src/network/desired.ts';
-import type { PlacedContainer } from '../src/network/resolve.ts';
+import type { DesiredEndpoint } from '../src/engine/desired.ts';
 
 /** A real host with its engine and a store in a file, as the daemon has them. */
 export interface AttachHost {
   readonly host: LinuxHost;
   readonly engine: Engine;
   /** Makes these, in this network, all that is asked of the host. */
-  ask(endpoints: readonly PlacedContainer[]): Promise<void>;
+  ask(endpoints: readonly DesiredEndpoint[]): Promise<void>;
   close(): Promise<void>;
 }
 

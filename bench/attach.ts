@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { execa } from 'execa';
 import { monotonicMs } from '../backends/linux/clock.ts';
 import type { NetworkSpec } from '../src/network/desired.ts';
-import type { PlacedContainer } from '../src/network/resolve.ts';
+import type { DesiredEndpoint } from '../src/engine/desired.ts';
 import { Interrupted } from '../src/scenario/run.ts';
 import { type AttachHost, openAttachHost, storeFileOf } from './attach-host.ts';
 import { type AttachPlace, makeAttachPlace } from './attach-place.ts';
@@ -41,6 +41,7 @@ const ASKED = 100;
 const NETWORK: NetworkSpec = { name: 'bench', kind: 'bridge', pool: '10.88.0.0/20', internal: false, nat: true };
 const FIRST_PORT = 20_000;
 const CONTAINER_PORT = 7000;
+const CEILING_BITS_PER_SEC = 100e6;
 
 /** How long a container waits for its network: one more, a thousand, against the CNI chain; and what the simulated network costs. */
 export async function attachBench({ runs, onProgress = () => {}, signal }: AttachBenchOptions): Promise<AttachBench> {
@@ -182,6 +183,7 @@ async function peerWithOthers(place: AttachPlace, dataFolder: string, goOn: GoOn
     namespace: namespaces[index]!,
     hostPort: FIRST_PORT + index,
     containerPort: CONTAINER_PORT,
+    ceilingBitsPerSec: CEILING_BITS_PER_SEC,
   }));
   const chain = new CniChain({ hostNamespace: place.namespaceOf('peer'), subnet: NETWORK.pool, dataFolder });
   for (const other of all.slice(0, OTHERS)) {
@@ -231,12 +233,13 @@ async function measureThousand(place: AttachPlace, ours: AttachHost, runs: numbe
   ];
 }
 
-async function endpointsOf(place: AttachPlace, letter: string, count: number): Promise<PlacedContainer[]> {
+async function endpointsOf(place: AttachPlace, letter: string, count: number): Promise<DesiredEndpoint[]> {
   const names = Array.from({ length: count }, (_, index) => `${letter}${index}`);
   const namespaces = await place.makeNamespaces(names);
   return names.map((name, index) => ({
     name,
     namespace: namespaces[index]!,
+    egress: { ceilingBitsPerSec: CEILING_BITS_PER_SEC },
     attachments: [
       {
         network: NETWORK.name,
@@ -246,7 +249,7 @@ async function endpointsOf(place: AttachPlace, letter: string, count: number): P
   }));
 }
 
-function publishedOf(place: AttachPlace, { namespace, attachments }: PlacedContainer): Published {
+function publishedOf(place: AttachPlace, { namespace, attachments }: DesiredEndpoint): Published {
   const { hostPort, containerPort } = attachments![0]!.publish[0]!;
   return {
     from: place.namespaceOf('outside'),

@@ -9,7 +9,7 @@ import { withinFile } from '../backends/linux/netns.ts';
 /** Where Debian's containernetworking-plugins puts them. */
 export const CNI_FOLDER = '/usr/lib/cni';
 
-const PLUGINS = ['bridge', 'host-local', 'portmap'] as const;
+const PLUGINS = ['bridge', 'host-local', 'portmap', 'bandwidth'] as const;
 
 /** Are all plugins of the chain here? */
 export const hasCni = (): boolean => PLUGINS.every((plugin) => existsSync(join(CNI_FOLDER, plugin)));
@@ -21,6 +21,8 @@ export interface CniContainer {
   readonly namespace: string;
   readonly hostPort: number;
   readonly containerPort: number;
+  /** More than this it does not send. */
+  readonly ceilingBitsPerSec: number;
 }
 
 export interface CniPlace {
@@ -31,15 +33,18 @@ export interface CniPlace {
   readonly dataFolder: string;
 }
 
-/** What a plugin is given to read, before it is told of the result so far. */
+/** What a plugin is given to read. */
 type Plugin = { readonly type: string } & Readonly<Record<string, unknown>>;
 
+/** Ours: ten full frames. The plugin's own default is 256 MB. */
+const BURST_BITS = 15_000 * 8;
+
 /** What the bench calls it. */
-export const CNI_NAME = 'CNI bridge, host-local and portmap';
+export const CNI_NAME = 'CNI bridge, host-local, portmap and bandwidth';
 
 /**
  * The CNI chain that gives a container what `plimsoll` gives it: a bridge that is the gateway, masquerading, an address of
- * a pool, a published port. Run as cnitool runs it (the CNI specification, section 3): a process for each plugin, in order
+ * a pool, a published port, a limit of what it sends. Run as cnitool runs it (the CNI specification, section 3): a process for each plugin, in order
  * for ADD, in reverse order for DEL, each told what came of the one before. The processes begin in the host's namespace, so
  * that no `nsenter` counts against them.
  */
@@ -63,7 +68,7 @@ export class CniChain {
     this.#results.delete(container.id);
   }
 
-  #plugins({ hostPort, containerPort }: CniContainer): readonly Plugin[] {
+  #plugins({ hostPort, containerPort, ceilingBitsPerSec }: CniContainer): readonly Plugin[] {
     const common = { cniVersion: '1.0.0', name: 'bench' };
     return [
       {
@@ -85,32 +90,39 @@ export class CniChain {
         capabilities: { portMappings: true },
         runtimeConfig: { portMappings: [{ hostPort, containerPort, protocol: 'udp' }] },
       },
+      { ...common, type: 'bandwidth', egressRate: ceilingBitsPerSec, egressBurst: BURST_BITS },
     ];
   }
 
-  async #run(
-    command: 'ADD' | 'DEL',
-    plugin: Plugin,
-    { id, namespace }: CniContainer,
-    prevResult: unknown,
-  ): Promise<unknown> {
-    const env = {
-      ...process.env,
-      CNI_COMMAND: command,
-      CNI_CONTAINERID: id,
-      CNI_NETNS: namespace,
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: CNI_FOLDER,
-    };
-    // A session of its own: Ctrl-C at the terminal must not cut it off half done.
-    const child = withinFile(this.#place.hostNamespace, () =>
-      spawn(join(CNI_FOLDER, plugin.type), { env, detached: true }),
-    );
-    child.stdin.end(JSON.stringify({ ...plugin, ...(prevResult === undefined ? {} : { prevResult }) }));
-    const [stdout, stderr, ended] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
-    if (ended[0] !== 0) throw new Error(`CNI ${plugin.type} ${command} ${id}: ${stdout}${stderr}`.trim());
-    return stdout === '' ? undefined : (JSON.parse(stdout) as unknown);
+  #run(command: 'ADD' | 'DEL', plugin: Plugin, container: CniContainer, prevResult: unknown): Promise<unknown> {
+    return runPlugin(this.#place.hostNamespace, command, container, {
+      ...plugin,
+      ...(prevResult === undefined ? {} : { prevResult }),
+    });
   }
+}
+
+/** Runs one plugin in the host's namespace. Returns its result. */
+export async function runPlugin(
+  hostNamespace: string,
+  command: 'ADD' | 'DEL',
+  { id, namespace }: Pick<CniContainer, 'id' | 'namespace'>,
+  plugin: Plugin,
+): Promise<unknown> {
+  const env = {
+    ...process.env,
+    CNI_COMMAND: command,
+    CNI_CONTAINERID: id,
+    CNI_NETNS: namespace,
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: CNI_FOLDER,
+  };
+  // A session of its own: Ctrl-C at the terminal must not cut it off half done.
+  const child = withinFile(hostNamespace, () => spawn(join(CNI_FOLDER, plugin.type), { env, detached: true }));
+  child.stdin.end(JSON.stringify(plugin));
+  const [stdout, stderr, ended] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')]);
+  if (ended[0] !== 0) throw new Error(`CNI ${plugin.type} ${command} ${id}: ${stdout}${stderr}`.trim());
+  return stdout === '' ? undefined : (JSON.parse(stdout) as unknown);
 }
 
 /** What the peer is, for whoever reads the figures later. */
@@ -124,7 +136,7 @@ export async function describeCni(): Promise<{ readonly command: string; readonl
     said('iptables', '--version'),
   ]);
   return {
-    command: `CNI_COMMAND=ADD ${CNI_FOLDER}/bridge (isGateway, ipMasq, host-local), then ${CNI_FOLDER}/portmap; DEL in reverse`,
+    command: `CNI_COMMAND=ADD ${CNI_FOLDER}/bridge (isGateway, ipMasq, host-local), then ${CNI_FOLDER}/portmap, then ${CNI_FOLDER}/bandwidth; DEL in reverse`,
     version: `containernetworking-plugins ${version}, ${iptables}`,
   };
 }

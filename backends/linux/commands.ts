@@ -3,6 +3,8 @@ import type { CgroupLayout } from './cgroup-layout.ts';
 import { isNetworkStep, networkCommandOf } from './network-commands.ts';
 import { quote } from './quote.ts';
 import { foldersOf } from './runs.ts';
+import { functionCommandOf, isFunctionStep } from './vf-commands.ts';
+import { isShaperStep, shaperCommandOf } from './shaper-commands.ts';
 
 /** What the commands are written for. */
 export interface CommandPlace {
@@ -18,6 +20,8 @@ export const USUAL_LAYOUT: CgroupLayout = { version: 2, mount: '/sys/fs/cgroup' 
 /** The commands that do on a shell, as root, what a step does: what `--dry-run` prints. */
 export function commandOf(step: Step, place: CommandPlace): string[] {
   if (isNetworkStep(step)) return networkCommandOf(step);
+  if (isFunctionStep(step)) return functionCommandOf(step);
+  if (isShaperStep(step)) return shaperCommandOf(step);
   switch (step.verb) {
     case 'cgroups.create':
       return create(step.with.path, place);

@@ -7,7 +7,7 @@ import {
   type FirewallSet,
   type FirewallState,
 } from '../../src/host/firewall.ts';
-import { checkElement, checkFrame, setKey } from './firewall-check.ts';
+import { checkElement, checkFrame, setKey } from '../../src/host/firewall-check.ts';
 
 /** What is there of Plimsoll's, or is to be. */
 export interface FirewallContents {

@@ -5,6 +5,7 @@ import { linuxClock } from './clock.ts';
 import { ProcessContainers } from './containers.ts';
 import { makeOwnNamespace, ownNamespaceOf } from './fabric.ts';
 import { linuxFirewall } from './firewall.ts';
+import { Ledger } from './ledger.ts';
 import { linuxLinks } from './links.ts';
 import { linuxMachine } from './machine.ts';
 import { linuxNamespaces } from './namespaces.ts';
@@ -13,7 +14,9 @@ import { linuxProbes } from './probes.ts';
 import { lockRoot } from './root-lock.ts';
 import { linuxRouting } from './routing.ts';
 import { foldersOf, makeFolders, removeRun } from './runs.ts';
+import { linuxShaper } from './shaper.ts';
 import { LinuxSupervision } from './supervision.ts';
+import { linuxVirtualFunctions } from './virtual-functions.ts';
 
 /** What a real host is made of. */
 export interface LinuxHostOptions {
@@ -21,10 +24,15 @@ export interface LinuxHostOptions {
   /** The mark of the run, and the name of its folder in every cgroup hierarchy: see `runMark`. */
   readonly root: string;
   /** The programs it starts. */
-  readonly entries: { readonly workload: string; readonly supervisor: string };
+  readonly entries: { readonly workload: string; readonly supervisor: string; readonly stream: string };
   readonly store: Store;
   /** In place of the mounts that /proc/self/mountinfo names. */
   readonly cgroupMount?: string;
+  /**
+   * Which network namespace is the host's own: one that is made for it (`own`, unless set), or the machine's, where its
+   * cards are. At the end of the second that alone is removed there which this process made.
+   */
+  readonly network?: 'own' | 'machine';
 }
 
 /** A real machine, or the part of it under one cgroup root. */
@@ -51,15 +59,23 @@ export async function openLinuxHost(options: LinuxHostOptions): Promise<LinuxHos
 }
 
 function openParts(options: LinuxHostOptions, release: () => void): LinuxHost {
-  const { name, root, entries, store, cgroupMount } = options;
+  const { name, root, entries, store, cgroupMount, network = 'own' } = options;
   const place = { root, ...(cgroupMount === undefined ? {} : { cgroupMount }) };
   const folders = foldersOf(root);
   const cgroups = linuxCgroups(place);
   makeFolders(folders);
   cgroups.makeRoot();
-  makeOwnNamespace(root);
-  const networkRoot = new NetworkRoot({ mark: root, own: ownNamespaceOf(root) });
-  const probes = linuxProbes(networkRoot, name);
+  if (network === 'own') makeOwnNamespace(root);
+  const networkRoot = new NetworkRoot({ mark: root, own: network === 'own' ? ownNamespaceOf(root) : null });
+  const tables = {
+    links: linuxLinks(networkRoot),
+    routing: linuxRouting(networkRoot),
+    firewall: linuxFirewall(networkRoot),
+    shaper: linuxShaper(networkRoot),
+  };
+  const ledger = network === 'machine' ? new Ledger(tables) : null;
+  const { links, routing, firewall, shaper } = ledger ?? tables;
+  const probes = linuxProbes(networkRoot, name, entries.stream);
   const supervision = new LinuxSupervision(folders.supervisors, entries.supervisor, place, cgroups);
   return {
     name,
@@ -76,15 +92,18 @@ function openParts(options: LinuxHostOptions, release: () => void): LinuxHost {
     }),
     supervision,
     namespaces: linuxNamespaces(networkRoot),
-    links: linuxLinks(networkRoot),
-    routing: linuxRouting(networkRoot),
-    firewall: linuxFirewall(networkRoot),
+    links,
+    virtualFunctions: linuxVirtualFunctions(networkRoot),
+    routing,
+    firewall,
+    shaper,
     probes,
     store,
     async close() {
       probes.close();
       try {
         await supervision.close();
+        await ledger?.clear();
         await removeRun(cgroups, folders);
       } finally {
         release();

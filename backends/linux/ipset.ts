@@ -1,5 +1,5 @@
 import type { FirewallField, FirewallSet } from '../../src/host/firewall.ts';
-import { TYPE_OF, type ValueType } from './firewall-values.ts';
+import { TYPE_OF, type ValueType } from '../../src/host/firewall-values.ts';
 
 /** Kinds of set that hold what the port's sets may (ipset(8)); what none of them holds becomes a rule an element. */
 export type IpsetType = 'hash:net' | 'hash:net,iface' | 'hash:ip,port';

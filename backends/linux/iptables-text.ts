@@ -9,8 +9,8 @@ import {
   elementKey,
   frameLines,
 } from '../../src/host/firewall.ts';
-import { chainLine, ruleLine, setLine } from './firewall-check.ts';
-import { TYPE_OF } from './firewall-values.ts';
+import { chainLine, ruleLine, setLine } from '../../src/host/firewall-check.ts';
+import { TYPE_OF } from '../../src/host/firewall-values.ts';
 import { type IptablesLayout, OURS } from './iptables-layout.ts';
 import { directionsOf, ipsetTypeOf } from './ipset.ts';
 
@@ -105,6 +105,7 @@ function rulesOf(
   const about = ruleLine(chain, rule);
   const { verdict } = rule;
   if (verdict === 'drop' && chain.type === 'nat') cannot(about, 'its nat table drops nothing');
+  if (typeof verdict === 'object' && 'mark' in verdict) cannot(about, 'it looks no mark up in a map');
   const setCalled = (name: string): FirewallSet => frame.sets.find((set) => set.name === name)!;
   const isSpread = ({ is }: FirewallMatch): boolean => 'set' in is && ipsetTypeOf(setCalled(is.set)) === null;
   const through = rule.when

@@ -1,7 +1,7 @@
 import type { FirewallElement, FirewallFrame, FirewallSet } from '../../src/host/firewall.ts';
 import { elementKey, frameLines } from '../../src/host/firewall.ts';
 import { errnoOf, Refusal } from './errors.ts';
-import { setKey } from './firewall-check.ts';
+import { setKey } from '../../src/host/firewall-check.ts';
 import { differences, type FirewallContents, type FirewallEdit, NOTHING, placeOf } from './firewall-contents.ts';
 import { legacyTables, runIptables } from './iptables-command.ts';
 import { type IptablesLayout, OURS, parseSave, scriptBetween, strayLines } from './iptables-layout.ts';

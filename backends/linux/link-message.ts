@@ -18,10 +18,12 @@ export const IFLA = {
   ifname: 3,
   mtu: 4,
   link: 5,
+  qdisc: 6,
   master: 10,
   protinfo: 12,
   linkinfo: 18,
   ifalias: 20,
+  vfInfoList: 22,
   afSpec: 26,
   group: 27,
   netNsFd: 28,
@@ -29,6 +31,9 @@ export const IFLA = {
   txQueues: 31,
   rxQueues: 32,
   linkNetnsid: 37,
+  portName: 38,
+  parentDevice: 56,
+  parentBus: 57,
 } as const;
 const INFO = { kind: 1, data: 2, slaveData: 5 } as const;
 const VXLAN = { id: 1, local: 4, learning: 7, port: 15, proxy: 11, ageing: 8 } as const;
@@ -38,6 +43,7 @@ const MACVLAN_MODE_BRIDGE = 4;
 const BRIDGE_STP_STATE = 5;
 export const BRPORT_MODE = 4;
 export const BRPORT_LEARNING = 8;
+const RTEXT_FILTER_VF = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -131,6 +137,10 @@ export interface LinkRecord {
   readonly vni: number | undefined;
   readonly local: Ipv4Address | undefined;
   readonly udpPort: number | undefined;
+  /** Its root qdisc's kind. */
+  readonly qdisc: string;
+  /** The PCI address of its card. */
+  readonly device: string | undefined;
 }
 
 const TYPES = new Set<string>(['veth', 'bridge', 'vxlan', 'macvlan']);
@@ -140,7 +150,7 @@ function typeOf(kind: string | undefined, flags: number): LinkState['type'] {
   return (flags & IFF_LOOPBACK) === 0 ? 'other' : 'loopback';
 }
 
-function readLink(body: Buffer): LinkRecord {
+export function readLink(body: Buffer): LinkRecord {
   const flags = body.readUInt32LE(8);
   const attributes = new Attributes(body, 16);
   const info = attributes.nested(IFLA.linkinfo);
@@ -172,10 +182,14 @@ function readLink(body: Buffer): LinkRecord {
     vni: vxlan?.u32(VXLAN.id),
     local: local === undefined ? undefined : formatAddress(local),
     udpPort: vxlan?.u16be(VXLAN.port),
+    qdisc: attributes.text(IFLA.qdisc) ?? 'noqueue',
+    device: attributes.text(IFLA.parentBus) === 'pci' ? attributes.text(IFLA.parentDevice) : undefined,
   };
 }
 
 const leaveOutStatistics = u32(IFLA.extMask, RTEXT_FILTER_SKIP_STATS);
+/** As above, with what a PF tells of its VFs. */
+export const withFunctions = u32(IFLA.extMask, RTEXT_FILTER_SKIP_STATS | RTEXT_FILTER_VF);
 
 /** All links of a namespace. */
 export const dumpLinks = (netlink: Netlink): LinkRecord[] =>
@@ -192,7 +206,7 @@ export function stateOf(
   byIndex: ReadonlyMap<number, LinkRecord>,
 ): LinkState {
   const { name, alias, mac: address, mtu, up, carrier, type, master, learning, hairpin, forwarding, ipv6 } = record;
-  const { vni, local, udpPort } = record;
+  const { qdisc, vni, local, udpPort, device } = record;
   return {
     namespace,
     name,
@@ -207,8 +221,10 @@ export function stateOf(
     hairpin,
     forwarding,
     ipv6,
+    qdisc,
     ...(vni === undefined ? {} : { vni }),
     ...(local === undefined ? {} : { local }),
     ...(udpPort === undefined ? {} : { udpPort }),
+    ...(device === undefined ? {} : { device }),
   };
 }

@@ -1,9 +1,9 @@
 import { closeSync, writeFileSync } from 'node:fs';
 import type { Applied } from '../../src/host/batch.ts';
 import {
-  LINK_NAME_LENGTH_MAX,
   type LinkChange,
   type LinkEnd,
+  type LinkMove,
   type LinkName,
   type Links,
   type LinkSpec,
@@ -28,6 +28,8 @@ import {
   RTM_SETLINK,
   stateOf,
 } from './link-message.ts';
+import { moveLink } from './link-move.ts';
+import { checkName, getIfThere } from './link-name.ts';
 import { deleteLinks, type Going } from './link-removal.ts';
 import { FLAG, mac, nested, text, u32, u8 } from './netlink-codec.ts';
 import { Conversations, type Netlink } from './netlink.ts';
@@ -58,6 +60,12 @@ class LinuxLinks implements Links {
   set(changes: readonly LinkChange[]): Promise<Applied> {
     return this.#talk((conversations) =>
       inTurns(changes, 'links.set', targetOf, (change) => this.#set(conversations.with(change.namespace), change)),
+    );
+  }
+
+  move(moves: readonly LinkMove[]): Promise<Applied> {
+    return this.#talk((conversations) =>
+      inTurns(moves, 'links.move', targetOf, (one) => moveLink(this.#root, conversations, one)),
     );
   }
 
@@ -218,24 +226,6 @@ class LinuxLinks implements Links {
     } finally {
       conversations.close();
     }
-  }
-}
-
-/** The kernel makes a name of its own from an empty one, and from one with a `%` (dev_alloc_name in net/core/dev.c). */
-function checkName(name: string): void {
-  if (Buffer.byteLength(name) > LINK_NAME_LENGTH_MAX)
-    throw new Refusal('ERANGE', `a link's name has at most ${LINK_NAME_LENGTH_MAX} characters`, undefined);
-  if (!/^[^\s/:%\0]+$/.test(name) || name === '.' || name === '..')
-    throw new Refusal('EINVAL', 'a link cannot be called so', undefined);
-}
-
-function getIfThere(netlink: Netlink, name: string): LinkRecord[] {
-  try {
-    return [getLink(netlink, name)];
-  } catch (error) {
-    // No link can have a name that is too long.
-    if (isAbsent(error) || errnoOf(error) === 'ERANGE') return [];
-    throw error;
   }
 }
 

@@ -11,6 +11,8 @@ import { firewallAbilities } from './firewall-abilities.ts';
 import { NetworkRoot } from './netns.ts';
 import { networkAbilities } from './network-abilities.ts';
 import { runMark } from './owner.ts';
+import { linuxVirtualFunctions } from './virtual-functions.ts';
+import { shaperAbilities } from './shaper-abilities.ts';
 
 /** The machine this runs on. Needs no rights: what takes them is told as absent, with what would bring it. */
 export const linuxMachine = (
@@ -31,6 +33,8 @@ export const linuxMachine = (
         ...cgroupAbilities(layout),
         pressure(),
         ...(await networkAbilities()),
+        await functionAbility(network),
+        ...(await shaperAbilities()),
         ...(await firewallAbilities(network)),
       ],
     };
@@ -52,6 +56,24 @@ function pressure(): Ability {
   } catch (error) {
     return { name, present: false, detail: `/proc/pressure/memory: ${messageOf(error)}; boot with psi=1` };
   }
+}
+
+async function functionAbility(network: NetworkRoot): Promise<Ability> {
+  const name = 'SR-IOV';
+  try {
+    const { physical } = await linuxVirtualFunctions(network).list([]);
+    if (physical.length > 0) {
+      const cards = physical.map(
+        ({ pf, driver, vfCount, totalVfs }) => `${pf} (${driver}, ${vfCount} of ${totalVfs} VFs)`,
+      );
+      return { name, present: true, detail: cards.join(', ') };
+    }
+  } catch (error) {
+    return { name, present: false, detail: messageOf(error) };
+  }
+  const detail =
+    'no link here has a card with sriov_totalvfs; a card with virtual functions, switched on in its firmware, brings it';
+  return { name, present: false, detail };
 }
 
 function cgroupAbilities(layout: CgroupLayout | null): Ability[] {

@@ -11,7 +11,16 @@ const NLA_TYPE_MASK = 0x3fff;
 const padded = (length: number): number => (length + 3) & ~3;
 
 /** The flags of a request. */
-export const FLAG = { request: 1, ack: 4, root: 0x100, match: 0x200, replace: 0x100, exclusive: 0x200, create: 0x400 };
+export const FLAG = {
+  request: 1,
+  ack: 4,
+  echo: 8,
+  root: 0x100,
+  match: 0x200,
+  replace: 0x100,
+  exclusive: 0x200,
+  create: 0x400,
+};
 
 /** An attribute: a length, a type, and bytes. */
 export function attribute(type: number, value: Buffer): Buffer {
@@ -88,17 +97,25 @@ export function* messages(bytes: Buffer): Generator<Received> {
   }
 }
 
+/** The attributes from an offset on, in their order: of a list all are of one type. */
+export function* attributesIn(bytes: Buffer, offset = 0): Generator<{ readonly type: number; readonly value: Buffer }> {
+  for (let at = offset; at + ATTRIBUTE_BYTES <= bytes.length;) {
+    const length = bytes.readUInt16LE(at);
+    if (length < ATTRIBUTE_BYTES || at + length > bytes.length) return;
+    yield {
+      type: bytes.readUInt16LE(at + 2) & NLA_TYPE_MASK,
+      value: bytes.subarray(at + ATTRIBUTE_BYTES, at + length),
+    };
+    at += padded(length);
+  }
+}
+
 /** The attributes from an offset on, by type. */
 export class Attributes {
   readonly #byType = new Map<number, Buffer>();
 
   constructor(bytes: Buffer, offset = 0) {
-    for (let at = offset; at + ATTRIBUTE_BYTES <= bytes.length;) {
-      const length = bytes.readUInt16LE(at);
-      if (length < ATTRIBUTE_BYTES || at + length > bytes.length) return;
-      this.#byType.set(bytes.readUInt16LE(at + 2) & NLA_TYPE_MASK, bytes.subarray(at + ATTRIBUTE_BYTES, at + length));
-      at += padded(length);
-    }
+    for (const { type, value } of attributesIn(bytes, offset)) this.#byType.set(type, value);
   }
 
   has(type: number): boolean {

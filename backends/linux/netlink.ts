@@ -62,8 +62,8 @@ export class Netlink {
   }
 
   /** Asks for one thing. @throws Refusal */
-  get(type: number, body: readonly Buffer[]): Buffer {
-    this.#send(type, FLAG.request, body);
+  get(type: number, body: readonly Buffer[], flags = 0): Buffer {
+    this.#send(type, FLAG.request | flags, body);
     for (const received of this.#receive()) {
       if (received.type === NLMSG_ERROR) throw refusal(received);
       return Buffer.from(received.body);

@@ -1,7 +1,7 @@
 import { type FirewallChange } from '../../src/host/firewall.ts';
-import type { LinkChange, LinkSpec } from '../../src/host/links.ts';
+import type { LinkChange, LinkMove, LinkSpec } from '../../src/host/links.ts';
 import type { NamespaceName } from '../../src/host/namespaces.ts';
-import { MAIN_TABLE, ROUTE_PROTOCOL, type RoutingEntry } from '../../src/host/routing.ts';
+import { type Announcement, MAIN_TABLE, ROUTE_PROTOCOL, type RoutingEntry } from '../../src/host/routing.ts';
 import type { Step } from '../../src/host/steps.ts';
 import { NOTHING, unchanged, withChange } from './firewall-contents.ts';
 import { scriptOf } from './nft-text.ts';
@@ -25,12 +25,16 @@ export function networkCommandOf(step: NetworkStep): string[] {
       return createLink(step.with);
     case 'links.set':
       return setLink(step.with);
+    case 'links.move':
+      return [moveLink(step.with)];
     case 'links.remove':
       return [`${ip(step.with.namespace)} link delete ${quote(step.with.name)}`];
     case 'routing.add':
       return addEntry(step.with);
     case 'routing.remove':
       return [entryCommand('delete', step.with)];
+    case 'routing.announce':
+      return [announce(step.with)];
     case 'firewall.apply':
       return applyFirewall(step.with);
   }
@@ -113,6 +117,18 @@ function setLink({ namespace, name, set }: LinkChange): string[] {
     ...(up === undefined ? [] : [`${ip(namespace)} link set dev ${quote(name)} ${up ? 'up' : 'down'}`]),
   ];
 }
+
+function moveLink({ namespace, name, to }: LinkMove): string {
+  const set = `${ip(namespace)} link set dev ${quote(name)}`;
+  if (namespace === to.namespace)
+    return `${set} down && ${ip(namespace)} address flush dev ${quote(name)} && ${set} name ${quote(to.name)}`;
+  // Process 1 is in the machine's own.
+  return `${set} netns ${to.namespace === '' ? '1' : quote(to.namespace)} name ${quote(to.name)}`;
+}
+
+/** `-U`: a request in which the sender asks for itself (arping(8) of iputils). */
+const announce = ({ namespace, link, address }: Announcement): string =>
+  `${within(namespace)}arping -q -U -c 1 -I ${quote(link)} ${address}`;
 
 function addEntry(entry: RoutingEntry): string[] {
   const command = entryCommand('add', entry);

@@ -42,8 +42,10 @@ export function asWritten(told: FirewallRule, comment: string): FirewallRule | n
 const meaning = (match: FirewallMatch): string =>
   conditionText('value' in match.is ? { ...match, is: { value: match.is.value.split(',').sort().join(',') } } : match);
 
-/** Said by some other condition of the rule, that looks into a header of that protocol. */
-function isImplied(match: FirewallMatch, { when }: FirewallRule): boolean {
+/** Said by something else of the rule, that looks into a header of that protocol. */
+function isImplied(match: FirewallMatch, { when, verdict }: FirewallRule): boolean {
   const protocol = /^ether type (ip|arp)$/.exec(conditionText(match))?.[1];
-  return protocol !== undefined && when.some(({ fields }) => fields.some((field) => field.startsWith(`${protocol} `)));
+  const looked = typeof verdict === 'string' ? [] : 'mark' in verdict ? verdict.mark.by : verdict.dnat.by;
+  const fields = [...when.flatMap((other) => other.fields), ...looked];
+  return protocol !== undefined && fields.some((field) => field.startsWith(`${protocol} `));
 }

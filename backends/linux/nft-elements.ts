@@ -3,8 +3,8 @@ import type { FirewallElement, FirewallFamily, FirewallField, FirewallSet } from
 import { parseAddress } from '../../src/host/ipv4.ts';
 import { LINK_NAME_LENGTH_MAX } from '../../src/host/links.ts';
 import { Refusal } from './errors.ts';
-import { setKey } from './firewall-check.ts';
-import { TYPE_OF } from './firewall-values.ts';
+import { setKey } from '../../src/host/firewall-check.ts';
+import { TYPE_OF } from '../../src/host/firewall-values.ts';
 import { attribute, FLAG, message, messages, nested, text } from './netlink-codec.ts';
 import type { NetworkRoot } from './netns.ts';
 import { TABLE } from './nft-text.ts';
@@ -168,6 +168,9 @@ function encoded(field: FirewallField, value: string): Buffer | null {
     }
     case 'inet_service':
       return sixteenBits(Number(value));
+    case 'mark':
+      // In the host's own order, as the packet has it (nft's type is of the host's byte order: mark_type, src/meta.c).
+      return hostOrder(Number(value));
     case 'inet_proto':
       return PROTOCOLS[value] === undefined ? null : Buffer.from([PROTOCOLS[value]]);
     case 'ether_type':
@@ -177,6 +180,12 @@ function encoded(field: FirewallField, value: string): Buffer | null {
     case 'fib_addrtype':
       return null;
   }
+}
+
+function hostOrder(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
 }
 
 function sixteenBits(value: number): Buffer {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { FirewallField, FirewallMatch, FirewallVerdict } from '../../src/host/firewall.ts';
-import { isFlags, TYPE_OF, whyNoValue } from './firewall-values.ts';
+import { isFlags, markText, TYPE_OF, whyNoValue } from '../../src/host/firewall-values.ts';
 
 /** How `nft -j` tells of each field (libnftables-json(5), EXPRESSIONS). */
 const EXPRESSION: Readonly<Record<FirewallField, unknown>> = {
@@ -15,6 +15,7 @@ const EXPRESSION: Readonly<Record<FirewallField, unknown>> = {
   'meta l4proto': { meta: { key: 'l4proto' } },
   'th dport': { payload: { protocol: 'th', field: 'dport' } },
   'th sport': { payload: { protocol: 'th', field: 'sport' } },
+  'meta mark': { meta: { key: 'mark' } },
   'ct state': { ct: { key: 'state' } },
   'ct status': { ct: { key: 'status' } },
   'fib daddr type': { fib: { result: 'type', flags: ['daddr'] } },
@@ -47,6 +48,12 @@ const translation = z.strictObject({
   dnat: z.strictObject({
     family: z.literal('ip'),
     addr: z.strictObject({ map: z.strictObject({ key: z.unknown(), data: z.string().startsWith('@') }) }),
+  }),
+});
+const marking = z.strictObject({
+  mangle: z.strictObject({
+    key: z.strictObject({ meta: z.strictObject({ key: z.literal('mark') }) }),
+    value: z.strictObject({ map: z.strictObject({ key: z.unknown(), data: z.string().startsWith('@') }) }),
   }),
 });
 const plain = z.union([
@@ -84,7 +91,7 @@ export function listedMatch(told: unknown): { match: FirewallMatch; implied: rea
   const type = TYPE_OF[fields[0]!];
   // Of flags, `==` and `!=` would compare all of them at once.
   if (fields.length > 1 || isFlags(type) !== (op === 'in' || op === '!')) return null;
-  const value = type === 'ifname' ? linkName(right) : valueOf(right);
+  const value = type === 'ifname' ? linkName(right) : valueOf(right, [type]);
   if (value === null || whyNoValue(type, value, true) !== null) return null;
   return { match: { fields, ...not, is: { value } }, implied };
 }
@@ -99,23 +106,29 @@ function linkName(told: unknown): string | null {
 export function listedVerdict(told: unknown): { verdict: FirewallVerdict; implied: readonly FirewallMatch[] } | null {
   const said = plain.safeParse(told);
   if (said.success) return { verdict: Object.keys(said.data)[0] as 'accept' | 'drop' | 'masquerade', implied: [] };
-  const { success, data } = translation.safeParse(told);
-  if (!success) return null;
-  const { key, data: map } = data.dnat.addr.map;
-  const by = fieldsOf(key);
-  return by === null ? null : { verdict: { dnat: { map: map.slice(1), by: by.fields } }, implied: by.implied };
+  const translated = translation.safeParse(told);
+  const marked = marking.safeParse(told);
+  const found = translated.success ? translated.data.dnat.addr.map : marked.data?.mangle.value.map;
+  const by = found === undefined ? null : fieldsOf(found.key);
+  if (found === undefined || by === null) return null;
+  const looked = { map: found.data.slice(1), by: by.fields };
+  return { verdict: translated.success ? { dnat: looked } : { mark: looked }, implied: by.implied };
 }
 
-/** A value as nft told it, in the words of its language; what Plimsoll could not have written, as it was told. */
-export function valueOf(told: unknown): string {
+/**
+ * A value as nft told it, in the words of its language; what Plimsoll could not have written, as it was told. `types`: of
+ * its parts, in nft's words.
+ */
+export function valueOf(told: unknown, types: readonly string[]): string {
   if (typeof told === 'string') return told;
-  if (typeof told === 'number') return String(told);
-  if (Array.isArray(told)) return told.map(valueOf).join(',');
+  if (typeof told === 'number') return types[0] === 'mark' ? markText(told) : String(told);
+  if (Array.isArray(told)) return told.map((one) => valueOf(one, types)).join(',');
   const { concat, prefix, range, ...others } = compound.parse(told);
   if (Object.keys(others).length > 0) return JSON.stringify(told);
-  if (concat !== undefined) return concat.map(valueOf).join(' . ');
-  if (prefix !== undefined) return `${valueOf(prefix.addr)}/${prefix.len}`;
-  return range === undefined ? JSON.stringify(told) : range.map(valueOf).join('-');
+  if (concat !== undefined)
+    return concat.map((part, index) => valueOf(part, types.slice(index, index + 1))).join(' . ');
+  if (prefix !== undefined) return `${valueOf(prefix.addr, types)}/${prefix.len}`;
+  return range === undefined ? JSON.stringify(told) : range.map((end) => valueOf(end, types)).join('-');
 }
 
 /** One of these; anything else is nothing that an element of Plimsoll's is made of. */

@@ -7,9 +7,9 @@ import {
   type FirewallSet,
   ruleText,
 } from '../../src/host/firewall.ts';
-import { setKey, setLine } from './firewall-check.ts';
+import { setKey, setLine } from '../../src/host/firewall-check.ts';
 import { type FirewallContents, NOTHING, placeOf } from './firewall-contents.ts';
-import { TYPE_OF } from './firewall-values.ts';
+import { TYPE_OF } from '../../src/host/firewall-values.ts';
 import { asWritten } from './nft-comment.ts';
 import { listedMatch, listedVerdict, valueOf } from './nft-expression.ts';
 import { purposeOf, TABLE } from './nft-text.ts';
@@ -130,15 +130,21 @@ function readSet(family: FirewallFamily, told: unknown): FirewallSet | null {
   return isSo && purposeOf(set) === data.comment ? set : null;
 }
 
-const elementsOf = z.object({ name: text, map: text.optional(), elem: z.array(z.unknown()).optional() });
+const elementsOf = z.object({
+  name: text,
+  type: z.union([text, z.array(text)]),
+  map: text.optional(),
+  elem: z.array(z.unknown()).optional(),
+});
 
 function* readElements(family: FirewallFamily, told: unknown): Generator<FirewallElement> {
-  const { name, map, elem = [] } = elementsOf.parse(told);
+  const { name, type, map, elem = [] } = elementsOf.parse(told);
+  const types = [type].flat();
   for (const one of elem) {
-    if (map === undefined) yield { family, set: name, key: valueOf(one) };
+    if (map === undefined) yield { family, set: name, key: valueOf(one, types) };
     else {
       const [key, value] = z.tuple([z.unknown(), z.unknown()]).parse(one);
-      yield { family, set: name, key: valueOf(key), value: valueOf(value) };
+      yield { family, set: name, key: valueOf(key, types), value: valueOf(value, map.split(' . ')) };
     }
   }
 }

@@ -7,10 +7,11 @@ import {
   type FirewallRule,
   type FirewallSet,
   type FirewallVerdict,
+  ruleText,
 } from '../../src/host/firewall.ts';
-import { chainLine, ruleLine, setKey, setLine } from './firewall-check.ts';
+import { chainLine, ruleLine, setKey, setLine } from '../../src/host/firewall-check.ts';
 import { differences, type FirewallContents, type FirewallEdit } from './firewall-contents.ts';
-import { isFlags, TYPE_OF } from './firewall-values.ts';
+import { isFlags, TYPE_OF } from '../../src/host/firewall-values.ts';
 import { commentOf } from './nft-comment.ts';
 
 /** Tables of this name are Plimsoll's. */
@@ -85,8 +86,8 @@ function nftMatch({ fields, not, is }: FirewallMatch): string {
   return `${left} ${operator}${nftValue(fields[0]!, is.value)}`;
 }
 
-const nftVerdict = (verdict: FirewallVerdict): string =>
-  typeof verdict === 'string' ? verdict : `dnat ip to ${verdict.dnat.by.join(' . ')} map @${verdict.dnat.map}`;
+/** As the port writes it: in nft's own words. */
+const nftVerdict = (verdict: FirewallVerdict): string => ruleText({ when: [], verdict });
 
 /** A link's name in quotes; nft takes a `*` at its end for all that begins so, unless it is told not to. */
 function nftValue(field: FirewallField, value: string): string {

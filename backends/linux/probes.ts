@@ -1,7 +1,18 @@
 import { closeSync } from 'node:fs';
 import type { Errno } from '../../src/host/errors.ts';
 import { formatAddress, parseAddress } from '../../src/host/ipv4.ts';
-import type { Answering, AnswerPlace, Arrival, Probe, ProbeResult, Probes } from '../../src/host/probes.ts';
+import type {
+  Answering,
+  AnswerPlace,
+  Arrival,
+  Probe,
+  ProbeResult,
+  Probes,
+  Receiving,
+  Stream,
+  Streaming,
+  StreamPlace,
+} from '../../src/host/probes.ts';
 import { linuxClock, monotonicMs } from './clock.ts';
 import { hostError } from './errors.ts';
 import type { NetworkRoot } from './netns.ts';
@@ -16,6 +27,7 @@ import {
   readAnswered,
   readAsked,
 } from './probe-datagram.ts';
+import { LinuxStreams } from './streams.ts';
 import {
   AF_INET,
   bindSocket,
@@ -47,23 +59,30 @@ const IP_MTU_DISCOVER = 10;
 const IP_PMTUDISC_DO = 2;
 const SOL_SOCKET = 1;
 const SO_RCVBUFFORCE = 33;
+const SO_MARK = 36;
 /** Hundreds of probes come before the first is looked at, at 832 bytes of the kernel's each; a raw socket gets the answers to others, too. */
 const BUFFER_BYTES = 4 << 20;
 
 const received = Buffer.alloc(65_536);
 
-/** Probes by real packets. @param name of the host, by which its answers are signed */
-export const linuxProbes = (root: NetworkRoot, name: string): LinuxProbes => new LinuxProbes(root, name);
+/**
+ * Probes by real packets. @param name of the host, by which its answers are signed @param streamEntry the program that sends
+ * and receives streams
+ */
+export const linuxProbes = (root: NetworkRoot, name: string, streamEntry: string): LinuxProbes =>
+  new LinuxProbes(root, name, new LinuxStreams(root, name, streamEntry));
 
 /** The probes of one host. */
 export class LinuxProbes implements Probes {
   readonly #root: NetworkRoot;
   readonly #name: string;
+  readonly #streams: LinuxStreams;
   readonly #answering = new Set<LinuxAnswering>();
 
-  constructor(root: NetworkRoot, name: string) {
+  constructor(root: NetworkRoot, name: string, streams: LinuxStreams) {
     this.#root = root;
     this.#name = name;
+    this.#streams = streams;
   }
 
   async answer(places: readonly AnswerPlace[]): Promise<Answering> {
@@ -98,9 +117,18 @@ export class LinuxProbes implements Probes {
     }
   }
 
-  /** Ends all answering: nothing of this host is to be held open. */
+  receive(places: readonly StreamPlace[]): Promise<Receiving> {
+    return this.#streams.receive(places);
+  }
+
+  stream(streams: readonly Stream[]): Promise<Streaming> {
+    return this.#streams.stream(streams);
+  }
+
+  /** Ends all answering and streaming: nothing of this host is to be held open. */
   close(): void {
     for (const answering of this.#answering) answering.end();
+    this.#streams.close();
   }
 
   #launch(probe: Probe): Flight {
@@ -160,10 +188,14 @@ interface Flight {
   why: string | null;
 }
 
-function openSender({ forgedSource, protocol }: Probe): number {
-  if (forgedSource !== undefined) return openSocket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+function openSender({ forgedSource, protocol, mark }: Probe): number {
   const isIcmp = protocol === 'icmp';
-  const fd = openSocket(AF_INET, isIcmp ? SOCK_RAW : SOCK_DGRAM, isIcmp ? IPPROTO_ICMP : 0);
+  const fd =
+    forgedSource === undefined
+      ? openSocket(AF_INET, isIcmp ? SOCK_RAW : SOCK_DGRAM, isIcmp ? IPPROTO_ICMP : 0)
+      : openSocket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+  if (mark !== undefined) setOption(fd, SOL_SOCKET, SO_MARK, Number(mark) | 0);
+  if (forgedSource !== undefined) return fd;
   setOption(fd, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO);
   if (isIcmp) setOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES);
   return fd;

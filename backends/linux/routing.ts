@@ -8,6 +8,8 @@ import {
   type Routing,
   type RoutingEntry,
 } from '../../src/host/routing.ts';
+import { targetOf } from '../../src/host/steps.ts';
+import { announce } from './announce.ts';
 import { errnoOf, hostError, isAbsent } from './errors.ts';
 import { dumpLinks, getLink } from './link-message.ts';
 import { FLAG } from './netlink-codec.ts';
@@ -36,6 +38,13 @@ export const linuxRouting = (root: NetworkRoot): Routing => ({
     ),
   remove: (entries) =>
     withTables(root, (tables) => inTurns(entries, 'routing.remove', entryKey, (entry) => tables.remove(entry))),
+  announce: (announcements) =>
+    inTurns(
+      announcements,
+      'routing.announce',
+      (one) => targetOf({ verb: 'routing.announce', with: one, why: '' }),
+      (one) => announce(root, one),
+    ),
   list: (namespaces) => withTables(root, (tables) => list(tables, namespaces)),
 });
 

@@ -8,7 +8,7 @@ import type {
   FirewallSet,
   FirewallVerdict,
 } from '../../src/host/firewall.ts';
-import { isField, TYPE_OF } from './firewall-values.ts';
+import { isField, TYPE_OF } from '../../src/host/firewall-values.ts';
 
 const FIELD = Object.keys(TYPE_OF)
   .toSorted((a, b) => b.length - a.length)
@@ -16,7 +16,7 @@ const FIELD = Object.keys(TYPE_OF)
 const MATCH = String.raw`((?:${FIELD})(?: \. (?:${FIELD}))*) (!= )?(\S+)`;
 const WHOLE_MATCH = new RegExp(`^${MATCH}$`);
 const FIRST_MATCH = new RegExp(`^${MATCH} `);
-const DNAT = new RegExp(String.raw`^dnat ip to ((?:${FIELD})(?: \. (?:${FIELD}))*) map @(\S+)$`);
+const LOOKED_UP = new RegExp(String.raw`^(dnat ip to|meta mark set) ((?:${FIELD})(?: \. (?:${FIELD}))*) map @(\S+)$`);
 
 /** The condition that `ruleText` wrote so; null where it wrote no such text. */
 export function parseMatch(text: string): FirewallMatch | null {
@@ -36,18 +36,23 @@ function matchFrom([, fields, not, value]: RegExpExecArray): FirewallMatch {
 export function parseRule(text: string): FirewallRule | null {
   const when: FirewallMatch[] = [];
   let rest = text;
-  for (let found = FIRST_MATCH.exec(rest); found !== null; found = FIRST_MATCH.exec(rest)) {
+  for (;;) {
+    // First: `meta mark set` begins as a condition does.
+    const verdict = parseVerdict(rest);
+    if (verdict !== null) return { when, verdict };
+    const found = FIRST_MATCH.exec(rest);
+    if (found === null) return null;
     when.push(matchFrom(found));
     rest = rest.slice(found[0].length);
   }
-  const verdict = parseVerdict(rest);
-  return verdict === null ? null : { when, verdict };
 }
 
 function parseVerdict(text: string): FirewallVerdict | null {
   if (text === 'accept' || text === 'drop' || text === 'masquerade') return text;
-  const found = DNAT.exec(text);
-  return found === null ? null : { dnat: { map: found[2]!, by: parseFields(found[1]!)! } };
+  const [, verb, fields, map] = LOOKED_UP.exec(text) ?? [];
+  if (fields === undefined || map === undefined) return null;
+  const looked = { map, by: parseFields(fields)! };
+  return verb === 'meta mark set' ? { mark: looked } : { dnat: looked };
 }
 
 /** Fields that were joined by ` . `; null where one is none. */

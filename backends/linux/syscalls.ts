@@ -4,7 +4,7 @@ import { type Errno, isErrno } from '../../src/host/errors.ts';
 import { Refusal } from './errors.ts';
 
 // What Node itself does not offer. Numbers are those of x86-64 and arm64, which agree (asm-generic).
-const libc = koffi.load(null);
+export const libc = koffi.load(null);
 
 const CLONE_NEWNET = 0x4000_0000;
 export const MS_BIND = 0x1000;
@@ -13,6 +13,7 @@ export const MS_SHARED = 1 << 20;
 const MNT_DETACH = 2;
 export const AF_INET = 2;
 export const AF_NETLINK = 16;
+export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 const SOCK_CLOEXEC = 0o2_000_000;
@@ -50,6 +51,8 @@ const NAMES = new Map<number, string>([
     .map(([name, number]): [number, string] => [number, name]),
   // include/uapi/asm-generic/errno.h; Node does not name it.
   [54, 'EXFULL'],
+  // EPROTONOSUPPORT (802.1ad of a card that knows only 802.1Q): to the port it is all one what is not supported.
+  [93, 'EOPNOTSUPP'],
 ]);
 
 /** The name of an error number, if it is one that the port speaks. */
@@ -63,7 +66,7 @@ export const refusalOf = (number: number, what: string): Refusal =>
   new Refusal(errnoName(number) ?? 'EIO', `${what}: ${NAMES.get(number) ?? `error ${number}`}`, undefined);
 
 /** Calls again what a signal interrupted. @throws Refusal */
-function call(what: string, act: () => number): number {
+export function call(what: string, act: () => number): number {
   for (;;) {
     const result = act();
     if (result >= 0) return result;
@@ -73,7 +76,7 @@ function call(what: string, act: () => number): number {
 }
 
 /** As `call`, but a refusal is an answer: minus the error's number. */
-function attempt(act: () => number): number {
+export function attempt(act: () => number): number {
   for (;;) {
     const result = act();
     if (result >= 0) return result;

@@ -2,7 +2,6 @@ import type { Applied } from '../../src/host/batch.ts';
 import type { CgroupReader, Cgroups } from '../../src/host/cgroups.ts';
 import { HostError } from '../../src/host/errors.ts';
 import type { Host } from '../../src/host/host.ts';
-import type { Answering } from '../../src/host/probes.ts';
 import { targetOf, type Step, type Verb, type Verbs } from '../../src/host/steps.ts';
 import type { CrashPoints } from './crash-points.ts';
 import type { EventQueue } from './events.ts';
@@ -30,7 +29,7 @@ export interface EngineParts extends ChainParts {
  */
 export function throughChain(host: Host, parts: EngineParts): Host {
   const { clock, machine, cgroups, containers, supervision, store } = host;
-  const { namespaces, links, routing, firewall, probes } = host;
+  const { namespaces, links, virtualFunctions, routing, firewall, shaper, probes } = host;
   const { events, faults, life, crashPoints, afterStep } = parts;
 
   /** A call that takes effect whole or not at all; one that changes nothing is crashed before it, never after. */
@@ -123,22 +122,48 @@ export function throughChain(host: Host, parts: EngineParts): Host {
     links: {
       create: (specs) => batch('links.create', specs, (some) => links.create(some)),
       set: (changes) => batch('links.set', changes, (some) => links.set(some)),
+      move: (moves) => batch('links.move', moves, (some) => links.move(some)),
       remove: (names) => batch('links.remove', names, (some) => links.remove(some)),
       list: (names) => whole('links.list', host.name, () => links.list(names)),
+    },
+    virtualFunctions: {
+      enable: (counts) => batch('virtualFunctions.enable', counts, (some) => virtualFunctions.enable(some)),
+      set: (changes) => batch('virtualFunctions.set', changes, (some) => virtualFunctions.set(some)),
+      bind: (names) => batch('virtualFunctions.bind', names, (some) => virtualFunctions.bind(some)),
+      unbind: (names) => batch('virtualFunctions.unbind', names, (some) => virtualFunctions.unbind(some)),
+      list: (names) => whole('virtualFunctions.list', host.name, () => virtualFunctions.list(names)),
     },
     routing: {
       add: (entries) => batch('routing.add', entries, (some) => routing.add(some)),
       remove: (entries) => batch('routing.remove', entries, (some) => routing.remove(some)),
+      announce: (some) => batch('routing.announce', some, (these) => routing.announce(these)),
       list: (names) => whole('routing.list', host.name, () => routing.list(names)),
     },
     firewall: {
       apply: (changes) => batch('firewall.apply', changes, (some) => firewall.apply(some)),
       read: () => whole('firewall.read', host.name, () => firewall.read()),
     },
+    shaper: {
+      add: (objects) => batch('shaper.add', objects, (some) => shaper.add(some)),
+      remove: (objects) => batch('shaper.remove', objects, (some) => shaper.remove(some)),
+      list: (names) => whole('shaper.list', host.name, () => shaper.list(names)),
+      counters: (names) => whole('shaper.counters', host.name, () => shaper.counters(names)),
+      // What a kernel has needs no look, and cannot fail.
+      hasFairQueues: () => shaper.hasFairQueues(),
+    },
     probes: {
-      answer: async (places) =>
-        answeringUntil(life, await whole('probes.answer', host.name, () => probes.answer(places))),
+      answer: async (places) => {
+        const answering = await whole('probes.answer', host.name, () => probes.answer(places));
+        return { arrivals: reading(life, () => answering.arrivals()), close: closing(life, answering) };
+      },
       send: (sent) => whole('probes.send', host.name, () => probes.send(sent)),
+      receive: async (places) => {
+        const receiving = await whole('probes.receive', host.name, () => probes.receive(places));
+        return { wireBytes: reading(life, () => receiving.wireBytes()), close: closing(life, receiving) };
+      },
+      stream: async (streams) => ({
+        close: closing(life, await whole('probes.stream', host.name, () => probes.stream(streams))),
+      }),
     },
     store: {
       read: (prefix) => whole('store.read', prefix, () => store.read(prefix)),
@@ -159,22 +184,24 @@ export function throughChain(host: Host, parts: EngineParts): Host {
   };
 }
 
-/** Sockets are closed when the process ends that has them. */
-function answeringUntil(life: Life, answering: Answering): Answering {
+/** Closes sockets; they are closed also when the process ends that has them. */
+function closing(life: Life, sockets: { close(): Promise<void> }): () => Promise<void> {
   const { promise: closed, resolve } = Promise.withResolvers<void>();
-  life.outlive(closed).catch(() => answering.close());
-  return {
-    async arrivals() {
-      life.check();
-      return await answering.arrivals();
-    },
-    async close() {
-      life.check();
-      await answering.close();
-      resolve();
-    },
+  life.outlive(closed).catch(() => sockets.close());
+  return async () => {
+    life.check();
+    await sockets.close();
+    resolve();
   };
 }
+
+/** Reads what came to sockets, as long as somebody lives to read it. */
+const reading =
+  <T>(life: Life, read: () => Promise<T>): (() => Promise<T>) =>
+  async () => {
+    life.check();
+    return await read();
+  };
 
 /** Reading and killing as a supervisor gets them: its faults are its own, and no crash of an engine touches it. */
 export const supervisorAccess = (cgroups: Cgroups, parts: ChainParts): Pick<Cgroups, 'open' | 'kill'> =>

@@ -4,19 +4,20 @@ import { HostError } from '../../src/host/errors.ts';
 import { inOrder } from './batch.ts';
 import type { Group } from './group.ts';
 import type { Memory } from './memory.ts';
+import type { HostNetwork } from './network.ts';
 
 /** From the call of `start` to the first moment of the curves. */
 const START_MS = 0;
 
 /** Containers by processes of the memory model: a container is a leaf under another cgroup, named by the last part of its path. */
-export function createContainers(memory: Memory, clock: Clock): Containers {
+export function createContainers(memory: Memory, clock: Clock, network: HostNetwork): Containers {
   const keepers = keepersOf(memory);
   return {
     async start(specs) {
       if (START_MS > 0) await clock.sleep(START_MS);
       const nowMs = clock.monotonicMs();
       memory.advance(nowMs);
-      return inOrder(specs, (spec) => start(memory, keepers(), spec, nowMs));
+      return inOrder(specs, (spec) => start(memory, keepers(), spec, clock, network));
     },
     async stop(names) {
       memory.advance(clock.monotonicMs());
@@ -53,9 +54,15 @@ function keepersOf(memory: Memory): () => readonly Keeper[] {
   };
 }
 
-function start(memory: Memory, keepers: readonly Keeper[], spec: ContainerSpec, nowMs: number): void {
-  const { name, cgroup, workload } = spec;
-  const refuse = (code: 'EINVAL' | 'ENOENT' | 'EEXIST', detail: string): never => {
+function start(
+  memory: Memory,
+  keepers: readonly Keeper[],
+  spec: ContainerSpec,
+  clock: Clock,
+  network: HostNetwork,
+): void {
+  const { name, cgroup, workload, namespace = '' } = spec;
+  const refuse = (code: 'EINVAL' | 'ENOENT' | 'EEXIST' | 'ENODEV', detail: string): never => {
     throw new HostError(code, 'containers.start', name, { detail });
   };
   if (!cgroup.endsWith(`/${name}`)) refuse('EINVAL', `its cgroup ${cgroup} must be under another and bear its name`);
@@ -63,7 +70,13 @@ function start(memory: Memory, keepers: readonly Keeper[], spec: ContainerSpec, 
   if (group.children.length > 0) refuse('EINVAL', `its cgroup ${cgroup} has children`);
   if (keepers.some((other) => other.name === name && other.group.isPopulated()))
     refuse('EEXIST', 'a container of this name runs');
-  memory.start(group, workload, nowMs);
+  const space = network.spaces.get(namespace) ?? refuse('ENODEV', `there is no namespace ${namespace}`);
+  memory.start(group, workload, clock.monotonicMs());
+  // A namespace without a name is there as long as a process lives in it.
+  space.holders.push(() => {
+    memory.advance(clock.monotonicMs());
+    return group.isPopulated();
+  });
 }
 
 /** All are signalled before any is waited for: whoever crashes while it waits has ended all of them or none. */

@@ -29,6 +29,11 @@ export class EventQueue {
     return event;
   }
 
+  /** Resolves when so much time has passed. */
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => void this.at(this.nowMs + delayMs, resolve, true));
+  }
+
   /** Takes the next event, moving time to it; undefined when nothing is due. */
   take(): Event | undefined {
     for (;;) {

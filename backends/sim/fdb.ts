@@ -44,9 +44,13 @@ export function wayTo(bridge: Link, mac: number): Way {
   return way;
 }
 
-/** The ports by which a bridge sends what is for everybody. A question of ARP goes only where somebody may answer: the others hear it and do nothing. */
-export function portsForAll(bridge: Link, { etherType, request, destination }: Packet, all: boolean): readonly Link[] {
-  if (all || etherType !== ETHER_ARP || !request) return bridge.ports;
+/**
+ * The ports by which a bridge sends what is for everybody. A question of ARP goes only where somebody may answer: the others
+ * hear it and do nothing; a gratuitous one, which asks for its sender, is for all.
+ */
+export function portsForAll(bridge: Link, packet: Packet, all: boolean): readonly Link[] {
+  const { etherType, request, source, destination } = packet;
+  if (all || etherType !== ETHER_ARP || !request || source === destination) return bridge.ports;
   const { byAddress } = waysOf(bridge);
   let ports = byAddress.get(destination);
   if (ports === undefined)
@@ -64,7 +68,7 @@ function leadsTo(port: Link, mac: number): boolean {
 }
 
 /** May this link, or what hangs on it, take a frame to this MAC? */
-export const mayTake = (link: Link, mac: number): boolean =>
+const mayTake = (link: Link, mac: number): boolean =>
   mac === BROADCAST || link.mac === mac || link.master !== null || link.children.some((child) => child.mac === mac);
 
 function mayAnswer(port: Link, address: number): boolean {

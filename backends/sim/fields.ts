@@ -17,6 +17,7 @@ export const FIELDS: readonly FirewallField[] = [
   'meta l4proto',
   'th dport',
   'th sport',
+  'meta mark',
   'ct state',
   'ct status',
   'fib daddr type',
@@ -33,6 +34,7 @@ const [
   L4PROTO,
   DPORT,
   SPORT,
+  MARK,
   CT_STATE,
 ] = FIELDS.keys() as Iterable<number> as [number, number, ...number[]];
 const CT_STATUS = FIELDS.indexOf('ct status');
@@ -55,7 +57,13 @@ const ETHER_TYPES: Readonly<Record<string, number>> = { ip: ETHER_IP, arp: ETHER
 const PROTOCOLS: Readonly<Record<string, number>> = { icmp: ICMP, tcp: 6, udp: UDP };
 
 const ARP_FIELDS: ReadonlySet<FirewallField> = new Set(['arp saddr ether', 'arp saddr ip']);
-const ANY_FIELDS: ReadonlySet<FirewallField> = new Set(['iifname', 'oifname', 'ether saddr', 'ether type']);
+const ANY_FIELDS: ReadonlySet<FirewallField> = new Set([
+  'iifname',
+  'oifname',
+  'ether saddr',
+  'ether type',
+  'meta mark',
+]);
 
 /** What nft puts before a match of its own accord: the ether type that the field is of, or 0. */
 export const dependencyOf = (field: FirewallField): number =>
@@ -102,6 +110,8 @@ export function valueOf(field: number, packet: Packet, host: HostNetwork): numbe
       return packet.protocol === ICMP ? -1 : packet.destPort;
     case SPORT:
       return packet.protocol === ICMP ? -1 : packet.sourcePort;
+    case MARK:
+      return packet.mark;
     case CT_STATE:
       return packet.established ? CT_ESTABLISHED : CT_NEW;
     case CT_STATUS:
@@ -149,6 +159,8 @@ export function parseValue(network: Network, field: FirewallField, text: string)
     case 'th dport':
     case 'th sport':
       return whole(/^\d{1,5}$/.test(text) && Number(text) < 65_536 ? Number(text) : undefined);
+    case 'meta mark':
+      return whole(/^0x[0-9a-f]{8}$/.test(text) ? Number(text) | 0 : undefined);
     case 'ct state': {
       const bits = text.split(',').map((state) => STATES[state]);
       return whole(bits.includes(undefined) ? undefined : bits.reduce<number>((all, bit) => all | bit!, 0));

@@ -1,15 +1,18 @@
+import { HostError } from '../../src/host/errors.ts';
 import {
   frameLines,
   ruleText,
   type FirewallChain,
   type FirewallFamily,
+  type FirewallField,
   type FirewallFrame,
   type FirewallMatch,
   type FirewallRule,
 } from '../../src/host/firewall.ts';
+import { ruleLine } from '../../src/host/firewall-check.ts';
 import { AddressError } from '../../src/host/ipv4.ts';
 import { dependencyOf, isBitField, parseValue } from './fields.ts';
-import { checkFrame, Misfit, ruleLine } from './filter-check.ts';
+import { checkModelled } from './filter-check.ts';
 import { Hooked } from './hooked.ts';
 import type { Network } from './network.ts';
 import type { Chain, Condition, Rule } from './rules.ts';
@@ -37,9 +40,9 @@ export interface HostFilter {
   readonly tracks: boolean;
 }
 
-/** Makes a frame ready, its sets empty. @throws Misfit */
+/** Makes a frame ready, its sets empty. @throws HostError EINVAL, EOPNOTSUPP */
 export function layFrame(network: Network, frame: FirewallFrame): HostFilter {
-  checkFrame(frame);
+  checkModelled(frame);
   const sets = new Map(frame.sets.map((set) => [setName(set.family, set.name), new NamedSet(network, set)]));
   const chains = frame.chains.map((spec) => ({
     spec,
@@ -84,20 +87,26 @@ function compileRule(
   rule: FirewallRule,
   sets: ReadonlyMap<string, NamedSet>,
 ): Rule {
-  const dnat = typeof rule.verdict === 'string' ? null : rule.verdict.dnat;
+  const { verdict } = rule;
+  const looked = typeof verdict === 'string' ? null : 'mark' in verdict ? verdict.mark : verdict.dnat;
   try {
     return {
       conditions: rule.when.map((match) => compileMatch(network, chain.family, match, sets)),
-      verdict: rule.verdict,
-      map: dnat && sets.get(setName(chain.family, dnat.map))!,
-      by: dnat ? fieldNumbers(dnat.by) : [],
+      verdict,
+      map: looked && sets.get(setName(chain.family, looked.map))!.root,
+      by: looked ? fieldNumbers(looked.by) : [],
+      etherType: looked ? etherTypeOf(looked.by) : 0,
       text: ruleText(rule),
     };
   } catch (error) {
-    if (error instanceof AddressError) throw new Misfit(ruleLine(chain, rule), error.message);
-    throw error;
+    if (!(error instanceof AddressError)) throw error;
+    throw new HostError('EINVAL', 'firewall.apply', ruleLine(chain, rule), { detail: error.message, cause: error });
   }
 }
+
+/** What nft puts before a rule that looks at these. */
+const etherTypeOf = (fields: readonly FirewallField[]): number =>
+  fields.map(dependencyOf).find((type) => type !== 0) ?? 0;
 
 /** @throws AddressError where its value is none of its field */
 function compileMatch(
@@ -108,7 +117,7 @@ function compileMatch(
 ): Condition {
   const field = fields[0]!;
   return {
-    etherType: fields.map(dependencyOf).find((type) => type !== 0) ?? 0,
+    etherType: etherTypeOf(fields),
     fields: fieldNumbers(fields),
     not: not === true,
     among: 'set' in is ? sets.get(setName(family, is.set))!.root : null,

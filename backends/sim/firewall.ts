@@ -1,15 +1,8 @@
 import { HostError, type Errno } from '../../src/host/errors.ts';
-import {
-  elementKey,
-  type Firewall,
-  type FirewallChange,
-  type FirewallElement,
-  type FirewallFrame,
-} from '../../src/host/firewall.ts';
+import { elementKey, type Firewall, type FirewallChange, type FirewallElement } from '../../src/host/firewall.ts';
 import { AddressError } from '../../src/host/ipv4.ts';
 import { inOrder } from './batch.ts';
-import { layFrame, setName, type HostFilter } from './filter.ts';
-import { Misfit } from './filter-check.ts';
+import { layFrame, setName } from './filter.ts';
 import type { HostNetwork } from './network.ts';
 import { elementsOf, type NamedSet } from './sets.ts';
 
@@ -24,7 +17,7 @@ export const createFirewall = (host: HostNetwork): Firewall => ({
 
 /** All of a change is tried on the side, or checked, before any of it is made. */
 function apply(host: HostNetwork, { frame, add, remove }: FirewallChange): void {
-  const filter = frame === undefined ? host.filter : frame === null ? null : laid(host, frame);
+  const filter = frame === undefined ? host.filter : frame === null ? null : layFrame(host.network, frame);
   for (const element of remove) checked(element, filter, (set) => set.check(element, 'remove'));
   for (const element of add) checked(element, filter, (set) => set.check(element, 'add'));
   for (const { family, set, key } of remove) filter!.sets.get(setName(family, set))!.remove(key);
@@ -36,16 +29,7 @@ function apply(host: HostNetwork, { frame, add, remove }: FirewallChange): void 
 const refusal = (code: Errno, target: string, detail: string): HostError =>
   new HostError(code, 'firewall.apply', target, { detail });
 
-function laid({ network }: HostNetwork, frame: FirewallFrame): HostFilter {
-  try {
-    return layFrame(network, frame);
-  } catch (error) {
-    if (error instanceof Misfit) throw refusal(error.code, error.line, error.message);
-    throw error;
-  }
-}
-
-function checked(element: FirewallElement, filter: HostFilter | null, check: (set: NamedSet) => void): void {
+function checked(element: FirewallElement, filter: HostNetwork['filter'], check: (set: NamedSet) => void): void {
   const set = filter?.sets.get(setName(element.family, element.set));
   if (set === undefined)
     throw refusal('ENOENT', elementKey(element), `there is no ${element.family} set or map "${element.set}"`);

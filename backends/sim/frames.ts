@@ -1,7 +1,9 @@
-import { mayTake, portsForAll, wayTo, type Way } from './fdb.ts';
+import { isJoined, takersOf } from './fabric.ts';
+import { portsForAll, wayTo, type Way } from './fdb.ts';
 import { passBridge, passForeign, passInet } from './hooks.ts';
 import type { Journey } from './journey.ts';
 import { addressText, BROADCAST, ZERO_MAC, type Link } from './network.ts';
+import { classify } from './qdisc.ts';
 import { remember, tripTo } from './trips.ts';
 import { ETHER_ARP, ETHER_IP, UDP, VXLAN_BYTES, type Packet } from './packet.ts';
 
@@ -18,9 +20,10 @@ export function transmit(journey: Journey, link: Link, packet: Packet): void {
 }
 
 function goOut(journey: Journey, link: Link, packet: Packet): void {
+  if (link.qdisc !== null) classify(link.qdisc, packet);
   switch (link.type) {
     case 'veth':
-      return toOtherEnd(journey, link.peer!, packet);
+      return toOtherEnd(journey, link, link.peer!, packet);
     case 'bridge':
       // Its own stack sends: the bridge finds the port.
       if (packet.destMac === BROADCAST) return spread(journey, link, null, packet);
@@ -55,6 +58,9 @@ function drop(journey: Journey, why: Why, at: Link, packet: Packet): void {
 }
 
 const isDown: Why = (at) => `${at.label} is down`;
+const hasNoCarrier: Why = (at) => `${at.label} has no carrier`;
+const isSpoofed: Why = (at, { sourceMac }) =>
+  `the card of ${at.label} lets it send nothing from the MAC ${at.space.host.network.macs.text(sourceMac)} (spoofchk)`;
 const vanishes: Why = (at, { bytes }) => `too large for ${at.label} (${bytes} > ${at.mtu}): it vanishes`;
 const macOf: Why = (at, { destMac }) => `the MAC ${at.space.host.network.macs.text(destMac)}`;
 const nobodyOnFabric: Why = (at, packet) => `nobody on the fabric has ${macOf(at, packet)}`;
@@ -63,33 +69,45 @@ const wouldSendBack: Why = (at) => `${at.master!.label} would send it back out o
 const knowsNoHost: Why = (at, packet) => `${at.label} knows no host for ${macOf(at, packet)}`;
 const knowsNoNeighbour: Why = (at, { destination }) => `${at.label} knows no neighbour ${addressText(destination)}`;
 
-/** Whatever a link hangs on, a new namespace or a tunnel's end: what was known of the packet's flow is forgotten (skb_scrub_packet). */
-function scrub(packet: Packet): void {
+/**
+ * Whatever a link hangs on, a new namespace or a tunnel's end: what was known of the packet's flow is forgotten, and from
+ * one namespace to another its mark too (skb_scrub_packet, net/core/skbuff.c).
+ */
+function scrub(packet: Packet, from: Link, to: Link): void {
+  if (from.space !== to.space) packet.mark = 0;
   packet.flow = null;
   packet.prerouted = false;
 }
 
-function toOtherEnd(journey: Journey, peer: Link, packet: Packet): void {
+function toOtherEnd(journey: Journey, link: Link, peer: Link, packet: Packet): void {
   if (!peer.up) return drop(journey, isDown, peer, packet);
   if (packet.bytes > peer.mtu + VLAN_TAG_BYTES) return drop(journey, vanishes, peer, packet);
-  scrub(packet);
+  scrub(packet, link, peer);
   receive(journey, peer, packet);
 }
 
 function overFabric(journey: Journey, link: Link, packet: Packet): void {
-  const { network } = journey;
-  const takers = network.fabricTakers(packet.destMac);
+  const { vf } = link;
+  if (!link.carrier) return drop(journey, hasNoCarrier, link, packet);
+  if (vf !== null && vf.knobs.spoofCheck && !vf.owns(packet.sourceMac)) return drop(journey, isSpoofed, link, packet);
+  // No wire carries it, not even to another link of the same host's.
+  packet.mark = 0;
+  const takers = takersOf(link, packet.destMac);
   let isTaken = false;
   const several = takers.length > 1 && packet.etherType === ETHER_IP;
   for (const taker of takers) {
-    if (taker === link || !mayTake(taker, packet.destMac)) continue;
+    if (taker === link || !isJoined(link, taker)) continue;
     isTaken = true;
-    toOtherEnd(journey, taker, several ? journey.copy(packet) : packet);
+    if (taker.up && !taker.carrier) drop(journey, hasNoCarrier, taker, packet);
+    else toOtherEnd(journey, link, taker, several ? journey.copy(packet) : packet);
   }
   if (!isTaken && packet.destMac !== BROADCAST) drop(journey, nobodyOnFabric, link, packet);
 }
 
-/** Siblings and the wire hear a macvlan; its parent does not (drivers/net/macvlan.c, bridge mode). */
+/**
+ * Siblings and the wire hear a macvlan; its parent does not (drivers/net/macvlan.c, bridge mode). Out by the wire a packet
+ * keeps the mark that its sender gave it (measured).
+ */
 function fromMacvlan(journey: Journey, link: Link, packet: Packet): void {
   const parent = link.parent!;
   if (toMacvlans(journey, parent, link, packet)) return;
@@ -105,7 +123,8 @@ function toMacvlans(journey: Journey, parent: Link, from: Link | null, packet: P
   const { destMac } = packet;
   const child = parent.children.find(({ mac }) => mac === destMac);
   if (child === undefined || child === from) return false;
-  scrub(packet);
+  // From its parent it is taken over as it is (macvlan_handle_frame).
+  scrub(packet, from ?? child, child);
   if (child.up) receive(journey, child, packet);
   else drop(journey, isDown, child, packet);
   return true;
@@ -199,9 +218,9 @@ function encapsulate(journey: Journey, link: Link, packet: Packet): void {
   if (packet.etherType === ETHER_ARP) return answerByProxy(journey, link, packet);
   const remote = link.vxlanFdb.get(packet.destMac) ?? link.vxlanFdb.get(ZERO_MAC);
   if (remote === undefined) return drop(journey, knowsNoHost, link, packet);
-  scrub(packet);
+  scrub(packet, link, link);
   const trip = tripTo(link, remote);
-  if (trip.end !== null && packet.bytes <= trip.bytes) {
+  if (trip.end !== null && packet.bytes <= trip.bytes && packet.mark === 0) {
     if (!journey.enter()) return;
     unpack(journey, trip.end, packet);
     return journey.leave();
@@ -218,7 +237,9 @@ function encapsulate(journey: Journey, link: Link, packet: Packet): void {
   outer.dontFragment = false;
   outer.framed = false;
   outer.inner = packet;
-  outer.trip = trip;
+  outer.mark = packet.mark;
+  // What filters and classes do by the mark is of this packet alone.
+  outer.trip = packet.mark === 0 ? trip : null;
   outer.vni = link.vni;
   outer.flow = null;
   outer.prerouted = false;
@@ -237,6 +258,7 @@ function answerByProxy(journey: Journey, link: Link, question: Packet): void {
   answer.source = question.destination;
   answer.destination = question.source;
   answer.bytes = 28;
+  answer.mark = 0;
   answer.flow = null;
   receive(journey, link, answer);
 }
@@ -244,13 +266,15 @@ function answerByProxy(journey: Journey, link: Link, question: Packet): void {
 /** A VXLAN's frame has come to its other end. */
 export function decapsulate(journey: Journey, link: Link, outer: Packet): void {
   const { inner, trip } = outer;
-  if (trip !== null && outer.destPort !== 0 && journey.isLatest(outer)) remember(trip, link, inner!);
+  if (trip !== null && outer.destPort !== 0 && outer.mark === 0 && journey.isLatest(outer))
+    remember(trip, link, inner!);
+  inner!.mark = outer.mark;
   unpack(journey, link, inner!);
 }
 
 function unpack(journey: Journey, link: Link, packet: Packet): void {
   // Its own frames come back to it only in a ring (vxlan_set_mac).
   if (packet.sourceMac === link.mac) return;
-  scrub(packet);
+  scrub(packet, link, link);
   receive(journey, link, packet);
 }

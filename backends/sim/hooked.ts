@@ -31,7 +31,7 @@ export class Hooked {
     this.#after = after;
     const rules = [...before, ...nat, ...after].flatMap((chain) => chain.rules);
     const asks = (name: number): boolean =>
-      rules.some(({ conditions }) => conditions.some(({ fields }) => fields.includes(name)));
+      rules.some(({ conditions, by }) => by.includes(name) || conditions.some(({ fields }) => fields.includes(name)));
     this.#asksIif = asks(IIFNAME);
     this.#asksOif = asks(OIFNAME);
   }

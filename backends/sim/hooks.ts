@@ -4,7 +4,7 @@ import type { Hook } from './filter.ts';
 import type { Journey } from './journey.ts';
 import type { HostNetwork, Link } from './network.ts';
 import type { Packet } from './packet.ts';
-import { firstRule, type Chain, type Rule } from './rules.ts';
+import { firstRule, mappedBy, type Chain, type Rule } from './rules.ts';
 
 /**
  * Takes a packet of the host's own namespace through its inet chains at one hook, and translates it. `out` and `nextHop`
@@ -57,8 +57,8 @@ function passChains(journey: Journey, host: HostNetwork, chains: readonly Chain[
 function decideDestination(host: HostNetwork, rules: readonly Rule[], packet: Packet, flow: Flow): void {
   flow.destinationDecided = true;
   const rule = firstRule(rules, packet, host);
-  const mapped = rule?.map?.find(rule.by, packet, host);
-  if (mapped === undefined || mapped === null) return;
+  const mapped = rule === null ? null : mappedBy(rule, packet, host);
+  if (mapped === null) return;
   flow.isDnat = true;
   flow.answerer = mapped[0]!;
   flow.answererPort = mapped[1] ?? packet.destPort;

@@ -1,16 +1,19 @@
 import { HostError, type Errno } from '../../src/host/errors.ts';
 import {
   BRIDGE_PORTS_MAX,
-  LINK_NAME_LENGTH_MAX,
   type LinkChange,
   type LinkEnd,
   type LinkName,
   type Links,
   type LinkSpec,
   type LinkState,
+  whyNoNewName,
 } from '../../src/host/links.ts';
 import { inOrder } from './batch.ts';
+import { free, recalculate, setDown, unlink } from './link-life.ts';
+import { move } from './link-move.ts';
 import { addressOf, addressText, Link, type HostNetwork, type LinkType, type Space } from './network.ts';
+import { NO_MAC } from './nic.ts';
 
 /** The kernel's bounds (ETH_MIN_MTU, ETH_MAX_MTU: include/uapi/linux/if_ether.h). */
 const MTU_MIN = 68;
@@ -22,6 +25,7 @@ const VNI_MAX = 0xff_ffff;
 export const createLinks = (host: HostNetwork): Links => ({
   create: (specs) => inOrder(specs, (spec) => create(host, spec)),
   set: (changes) => inOrder(changes, (change) => set(host, change)),
+  move: (moves) => inOrder(moves, (each) => move(host, each)),
   remove: (links) =>
     inOrder(links, (name) => {
       const link = host.spaces.get(name.namespace)?.links.get(name.name);
@@ -50,9 +54,8 @@ function create(host: HostNetwork, spec: LinkSpec): void {
   };
   const ends: readonly LinkEnd[] = kind.type === 'veth' ? [spec, kind.peer] : [spec];
   for (const { name, mtu, mac } of ends) {
-    if (Buffer.byteLength(name) > LINK_NAME_LENGTH_MAX)
-      refuse('ERANGE', `a link's name has at most ${LINK_NAME_LENGTH_MAX} characters`);
-    if (!/^[^\s/:%\0]+$/.test(name) || name === '.' || name === '..') refuse('EINVAL', 'a link cannot be called so');
+    const why = whyNoNewName(name);
+    if (why !== null) refuse(why.code, why.detail);
     if (mtu !== undefined) checkMtu(mtu, kind.type, (detail) => refuse('EINVAL', detail));
     if (mac !== undefined) checkMac(mac, refuse);
   }
@@ -115,6 +118,13 @@ function checkVxlan(space: Space, vni: number, udpPort: number, refuse: Refuse):
       refuse('EEXIST', `${other.name} has VNI ${vni} at UDP port ${udpPort} already`);
 }
 
+/** A VF's driver asks its PF, which lets it have no other than the one that was given, unless it trusts it. */
+function checkOwnMac({ vf }: Link, mac: string, refuse: Refuse): void {
+  if (vf === null || vf.knobs.trust || vf.knobs.mac === NO_MAC || vf.knobs.mac === mac) return;
+  const { ownMac } = vf.nic.driver;
+  if (ownMac !== null) refuse(ownMac, `its PF has given it the MAC ${vf.knobs.mac}`);
+}
+
 /** The link on which a macvlan comes to sit: of another macvlan that one's own parent. */
 function parentOf(host: HostNetwork, name: string, refuse: Refuse): Link {
   const link = host.own.links.get(name) ?? refuse('ENODEV', `its parent ${name} is not there`);
@@ -154,7 +164,8 @@ function set(host: HostNetwork, change: LinkChange): void {
   if (mtu !== undefined) checkMtu(mtu, link.type, (detail) => refuse('EINVAL', detail));
   if (mac !== undefined) {
     checkMac(mac, refuse);
-    link.mac = host.network.macs.id(mac);
+    checkOwnMac(link, mac, refuse);
+    link.changeMac(host.network.macs.id(mac));
     link.macChosen = true;
     if (link.master !== null) recalculate(link.master);
   }
@@ -194,60 +205,18 @@ function enslave(link: Link, bridge: Link | null, refuse: Refuse): void {
   recalculate(bridge);
 }
 
-/** Takes a port off its bridge, and what the bridge knew of it. */
-function free(link: Link): void {
-  const bridge = link.master;
-  if (bridge === null) return;
-  link.master = null;
-  link.learning = true;
-  link.hairpin = false;
-  bridge.ports.splice(bridge.ports.indexOf(link), 1);
-  for (const [mac, port] of bridge.bridgeFdb) if (port === link) bridge.bridgeFdb.delete(mac);
-  recalculate(bridge);
-}
-
-/** A bridge has the lowest MAC and the least MTU of its ports, unless somebody chose them; without ports no MAC at all. */
-function recalculate(bridge: Link): void {
-  const { macs } = bridge.space.host.network;
-  if (!bridge.macChosen) {
-    const [lowest = '00:00:00:00:00:00'] = bridge.ports.map(({ mac }) => macs.text(mac)).sort();
-    bridge.mac = macs.id(lowest);
-  }
-  if (!bridge.mtuChosen)
-    bridge.mtu = bridge.ports.length === 0 ? 1500 : Math.min(...bridge.ports.map(({ mtu }) => mtu));
-}
-
 function setUp(link: Link, refuse: Refuse): void {
   // macvlan_open: no two on one parent have the same MAC.
   if (link.parent?.children.some((other) => other !== link && other.up && other.mac === link.mac) === true)
     refuse('EBUSY', `another macvlan on ${link.parent.name} has its MAC`);
+  if (link.up) return;
   link.up = true;
-}
-
-/** With a link go its routes, its neighbours and its proxy entries, and do not come back (fib_disable_ip, neigh_ifdown); its addresses and FDB stay. */
-function setDown(link: Link): void {
-  link.up = false;
-  link.space.routes = link.space.routes.filter((route) => route.link !== link);
-  link.neighbours.clear();
-  link.proxies.clear();
-}
-
-/** Takes a link away with all that hangs on it: a veth's other end, a parent's macvlans. */
-export function unlink(link: Link): void {
-  if (link.space.links.get(link.name) !== link) return;
-  link.space.links.delete(link.name);
-  setDown(link);
-  free(link);
-  while (link.ports[0] !== undefined) free(link.ports[0]);
-  while (link.children[0] !== undefined) unlink(link.children[0]);
-  link.parent?.children.splice(link.parent.children.indexOf(link), 1);
-  if (link.peer !== null) unlink(link.peer);
-  const { host } = link.space;
-  if (host.uplink === link) host.uplink = null;
-  host.network.changed();
+  if (link.vf !== null) link.vf.opened();
+  else link.nic?.reset();
 }
 
 function stateOf(link: Link): LinkState {
+  const device = (link.vf ?? link.nic)?.pciAddress;
   const { space, name, type, up, carrier, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 } = link;
   return {
     namespace: space.name,
@@ -263,6 +232,9 @@ function stateOf(link: Link): LinkState {
     hairpin,
     forwarding,
     ipv6,
+    // What the kernel attaches by itself to a link without a queue of its own, once it is up (attach_default_qdiscs).
+    qdisc: link.qdisc?.type ?? (up ? 'noqueue' : 'noop'),
+    ...(device !== undefined && { device }),
     ...(type === 'vxlan' && { vni: link.vni, local: addressText(link.local), udpPort: link.udpPort }),
   };
 }

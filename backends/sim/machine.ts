@@ -1,12 +1,16 @@
 import type { Machine, MachineFacts } from '../../src/host/machine.ts';
 import type { Ipv4Prefix } from '../../src/host/ipv4.ts';
+import type { ForeignQdisc } from '../../src/host/shaper.ts';
 import type { Bytes } from '../../src/host/units.ts';
+import type { SimulatedNic } from './nics.ts';
 
 /** A machine's link to the fabric. */
 export interface SimulatedUplink {
   readonly link?: string;
   readonly prefix: Ipv4Prefix;
   readonly mtu?: number;
+  /** A root qdisc that somebody else laid on it; none unless set. */
+  readonly qdisc?: Pick<ForeignQdisc, 'type' | 'handle'>;
 }
 
 /** A machine to simulate. */
@@ -21,6 +25,10 @@ export interface SimulatedMachine {
    * unless set. Null: it is not plugged in yet.
    */
   readonly uplink?: SimulatedUplink | null;
+  /** Its cards with virtual functions, besides or under the uplink; none unless set. */
+  readonly nics?: readonly SimulatedNic[];
+  /** Has its kernel fq_codel? True unless set. */
+  readonly fairQueues?: boolean;
   /** Another firewall on the host, as Docker is: its FORWARD policy; accept unless set. */
   readonly foreignForward?: 'accept' | 'drop';
   /** `net.bridge.bridge-nf-call-iptables`: do bridged frames pass FORWARD too? False unless set. */

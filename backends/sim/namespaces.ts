@@ -1,7 +1,7 @@
 import { HostError } from '../../src/host/errors.ts';
 import type { Namespaces } from '../../src/host/namespaces.ts';
 import { inOrder } from './batch.ts';
-import { unlink } from './links.ts';
+import { unlink } from './link-life.ts';
 import type { HostNetwork } from './network.ts';
 
 /** What can be a file's name under /run/netns. */
@@ -19,7 +19,8 @@ export const createNamespaces = (host: HostNetwork): Namespaces => ({
       check(name, 'namespaces.remove');
       const space = host.spaces.get(name);
       if (space === undefined) return;
-      for (const link of space.links.values()) unlink(link);
+      for (const link of space.links.values()) if (link.type !== 'other') unlink(link);
+      host.nics.giveBack(space);
       host.spaces.delete(name);
       host.network.changed();
     }),

@@ -1,9 +1,13 @@
 import { formatAddress, parseAddress, parsePrefix, type Ipv4Address, type Ipv4Prefix } from '../../src/host/ipv4.ts';
 import type { LinkKind } from '../../src/host/links.ts';
 import type { Random } from '../../src/host/random.ts';
+import type { Fabric } from './fabric.ts';
 import type { Ways } from './fdb.ts';
 import type { HostFilter } from './filter.ts';
 import type { Fib } from './fib.ts';
+import type { Nic, Vf } from './nic.ts';
+import type { Nics } from './nics.ts';
+import type { ForeignRoot, Qdisc } from './qdisc.ts';
 import type { Trips } from './trips.ts';
 
 /** An address as the model has it: signed, because V8 keeps signed 32-bit numbers without allocating. */
@@ -42,6 +46,7 @@ export interface Uplink {
   readonly link: string;
   readonly prefix: Ipv4Prefix;
   readonly mtu: number;
+  readonly qdisc: ForeignRoot | null;
 }
 
 /** Everything that simulated hosts have of networks, and the fabric (one switch) that joins them. */
@@ -51,13 +56,16 @@ export class Network {
   revision = 1;
   readonly names = new Interned(['']);
   readonly macs = new Interned(['ff:ff:ff:ff:ff:ff', '00:00:00:00:00:00']);
+  readonly clock: { readonly nowMs: number };
+  /** By address, every MAC that ARP ever told of for it. */
+  readonly everLearned = new Map<number, Set<number>>();
+  /** Derived: see fabric.ts. */
+  fabric: Fabric | null = null;
   readonly #random: Random;
-  #fabricRevision = 0;
-  #fabric = new Map<number, Link[]>();
-  #everywhere: Link[] = [];
 
-  constructor(random: Random) {
+  constructor(random: Random, clock: { readonly nowMs: number }) {
     this.#random = random;
+    this.clock = clock;
   }
 
   changed(): void {
@@ -72,10 +80,11 @@ export class Network {
   }
 
   /** Gives a host its uplink, up and with an address. */
-  plug(host: HostNetwork, { link: name, prefix, mtu }: Uplink): void {
-    const link = new Link(host.own, name, 'other', this.randomMac());
+  plug(host: HostNetwork, { link: name, prefix, mtu, qdisc }: Uplink): void {
+    const link = host.own.links.get(name) ?? new Link(host.own, name, 'other', this.randomMac());
     link.mtu = mtu;
     link.up = true;
+    link.qdisc = qdisc;
     link.addresses.push(addressEntry(prefix));
     host.uplink = link;
     this.changed();
@@ -86,26 +95,6 @@ export class Network {
     const byte = (): number => this.#random.integer(0, 255);
     const bytes = [(byte() & 0xfc) | 2, byte(), byte(), byte(), byte(), byte()];
     return this.macs.id(bytes.map((each) => each.toString(16).padStart(2, '0')).join(':'));
-  }
-
-  /** The uplinks that may take a frame to this MAC: whose own it is, behind whose macvlans it is, or that are ports of a bridge. */
-  fabricTakers(mac: number): readonly Link[] {
-    if (this.#fabricRevision !== this.revision) this.#deriveFabric();
-    return (mac === BROADCAST ? undefined : this.#fabric.get(mac)) ?? this.#everywhere;
-  }
-
-  #deriveFabric(): void {
-    this.#fabricRevision = this.revision;
-    const uplinks = [...this.hosts.values()].flatMap(({ uplink }) => uplink ?? []);
-    const promiscuous = uplinks.filter(({ master }) => master !== null);
-    this.#fabric = new Map();
-    this.#everywhere = uplinks;
-    for (const uplink of uplinks)
-      for (const { mac } of [uplink, ...uplink.children]) {
-        const takers = this.#fabric.get(mac) ?? [...promiscuous];
-        if (!takers.includes(uplink)) takers.push(uplink);
-        this.#fabric.set(mac, takers);
-      }
   }
 }
 
@@ -124,13 +113,21 @@ export class HostNetwork {
   readonly spaces = new Map<string, Space>();
   readonly own: Space;
   uplink: Link | null = null;
+  nics!: Nics;
+  hasFairQueues = true;
   filter: HostFilter | null = null;
+  #links = 0;
 
   constructor(network: Network, name: string, beside: ForeignFirewall) {
     this.network = network;
     this.name = name;
     this.beside = beside;
     this.own = this.addSpace('');
+  }
+
+  /** A number for a new link, not used again. */
+  nextIndex(): number {
+    return ++this.#links;
   }
 
   addSpace(name: string): Space {
@@ -159,6 +156,8 @@ export class Space {
   routes: Route[] = [];
   rules: { readonly from: number; readonly table: number }[] = [];
   readonly listeners = new Map<number, Listener>();
+  /** What keeps it alive when its name is gone, as long as it says so. */
+  readonly holders: (() => boolean)[] = [];
   loopback!: Link;
   /** Derived: see fib.ts. */
   fib: Fib | null = null;
@@ -204,9 +203,10 @@ export type LinkType = LinkKind['type'] | 'loopback' | 'other';
 
 /** A link of any kind; fields that only one kind has are empty in the others. */
 export class Link {
-  readonly space: Space;
-  readonly name: string;
-  readonly nameId: number;
+  space: Space;
+  name: string;
+  nameId: number;
+  readonly index: number;
   readonly type: LinkType;
   mac: number;
   /** Somebody chose the MAC, or the MTU, of a bridge: its ports no longer do (br_stp_recalculate_bridge_id, br_mtu_auto_adjust). */
@@ -223,6 +223,11 @@ export class Link {
   ipv6 = false;
   readonly addresses: Address[] = [];
   readonly neighbours = new Map<number, number>();
+  /** Neighbours' MACs that ARP told of, by address, since that time: see arp.ts. */
+  readonly learned = new Map<number, number>();
+  learnedSinceMs = 0;
+  /** Addresses that all on the link have been told of, and its MAC of that time. */
+  readonly introduced = new Map<number, number>();
   readonly proxies = new Set<number>();
   /** A bridge's: its ports, and by which of them static entries send a MAC. */
   readonly ports: Link[] = [];
@@ -238,26 +243,49 @@ export class Link {
   udpPort = 0;
   /** A veth's other end. */
   peer: Link | null = null;
+  /** Of a PF, and of a VF: the card; of a VF itself besides. */
+  nic: Nic | null = null;
+  vf: Vf | null = null;
   /** A macvlan's. */
   parent: Link | null = null;
   readonly children: Link[] = [];
+  /** What leaves by it passes this; null: what the kernel attaches by itself. */
+  qdisc: Qdisc | null = null;
   /** A bridge's, derived: see fdb.ts. */
   ways: Ways | null = null;
-  /** Answers to ARP from here, derived: see arp.ts. */
-  arp: ArpAnswers | null = null;
+  /** Derived: see arp.ts. */
+  unanswered: Unanswered | null = null;
 
   constructor(space: Space, name: string, type: LinkType, mac: number) {
     this.space = space;
     this.name = name;
     this.nameId = space.host.network.names.id(name);
+    this.index = space.host.nextIndex();
     this.type = type;
     this.mac = mac;
+    space.links.set(name, this);
+  }
+
+  /** What it learned by its old one is forgotten (arp_netdev_event, net/ipv4/arp.c). */
+  changeMac(mac: number): void {
+    if (mac === this.mac) return;
+    this.mac = mac;
+    this.learned.clear();
+  }
+
+  moveTo(space: Space, name: string): void {
+    this.space.links.delete(this.name);
+    this.space = space;
+    this.name = name;
+    this.nameId = space.host.network.names.id(name);
     space.links.set(name, this);
   }
 
   /** IFF_LOWER_UP: it is up, and so is what it hangs on. */
   get carrier(): boolean {
     if (!this.up) return false;
+    if (this.vf !== null) return this.vf.hasSignal;
+    if (this.nic !== null) return this.nic.carrier;
     if (this.peer !== null) return this.peer.up;
     if (this.parent !== null) return this.parent.carrier;
     return this.type === 'bridge' && this.hadPorts ? this.ports.some((port) => port.carrier) : true;
@@ -269,8 +297,8 @@ export class Link {
   }
 }
 
-/** What ARP found under one revision: by the sender's address, then the address asked for, the MAC; -1 for nobody. */
-export interface ArpAnswers {
+/** What ARP did not find under one revision: by the sender's address, the addresses asked for. */
+export interface Unanswered {
   readonly revision: number;
-  readonly bySender: Map<number, Map<number, number>>;
+  readonly bySender: Map<number, Set<number>>;
 }

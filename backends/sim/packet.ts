@@ -38,6 +38,8 @@ export class Packet {
   trip: Trip | null = null;
   /** Of ARP: is it a request. `source` and `destination` are its sender's and target's address. */
   request = false;
+  /** Of the host that it is on; signed, as addresses are. No sender sets one. */
+  mark = 0;
   /** Of connection tracking, in the namespace where it is. */
   flow: Flow | null = null;
   isReply = false;
@@ -64,6 +66,7 @@ export class Packet {
     this.vni = other.vni;
     this.trip = null;
     this.request = other.request;
+    this.mark = other.mark;
     this.flow = other.flow;
     this.isReply = other.isReply;
     this.established = other.established;

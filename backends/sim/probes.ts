@@ -65,12 +65,23 @@ export function createProbes(host: HostNetwork): Probes {
         };
       });
     },
+    receive: async (places) => {
+      throw notModelled('probes.receive', places[0]?.namespace ?? '');
+    },
+    stream: async (streams) => {
+      throw notModelled('probes.stream', streams[0]?.from ?? '');
+    },
   };
+
+  function notModelled(operation: string, namespace: NamespaceName): HostError {
+    const detail = 'the simulation walks packets one by one, and does not model yet how fast they go';
+    return new HostError('EOPNOTSUPP', operation, `${host.name}/${namespace}`, { detail });
+  }
 }
 
 /** @throws HostError EINVAL */
 function questionOf(probe: Probe, from: Space, target: string): Question {
-  const { to, protocol, port = 0, payloadBytes = 0, forgedSource } = probe;
+  const { to, protocol, port = 0, payloadBytes = 0, forgedSource, mark } = probe;
   try {
     return {
       from,
@@ -79,6 +90,7 @@ function questionOf(probe: Probe, from: Space, target: string): Question {
       port: protocol === 'udp' ? port : 0,
       payloadBytes: Math.max(payloadBytes, PAYLOAD_MIN_BYTES),
       forgedSource: forgedSource === undefined ? 0 : addressOf(forgedSource),
+      ...(mark !== undefined && { mark: Number(mark) }),
     };
   } catch (error) {
     if (!(error instanceof AddressError)) throw error;

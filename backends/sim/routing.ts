@@ -10,6 +10,8 @@ import {
 } from '../../src/host/routing.ts';
 import { inOrder } from './batch.ts';
 import { connectedRoutes, fibOf } from './fib.ts';
+import { announceFrom } from './announce.ts';
+import { forgetSource } from './link-life.ts';
 import {
   addressEntry,
   addressOf,
@@ -24,6 +26,7 @@ import {
 export const createRouting = (host: HostNetwork): Routing => ({
   add: (entries) => inOrder(entries, (entry) => change('routing.add', entry, () => add(host, entry))),
   remove: (entries) => inOrder(entries, (entry) => change('routing.remove', entry, () => remove(host, entry))),
+  announce: (announcements) => inOrder(announcements, (each) => announceFrom(host, each)),
   list: async (namespaces) =>
     [...new Set(namespaces)]
       .flatMap((namespace) => entriesOf(host.spaces.get(namespace)))
@@ -201,20 +204,18 @@ function removeFromLink(link: Link, entry: Exclude<RoutingEntry, { kind: 'rule' 
   }
 }
 
-/** With an address go the routes that have it as their source (fib_sync_down_addr). */
 function removeAddress(link: Link, prefix: Ipv4Prefix): void {
   const index = link.addresses.findIndex((each) => each.prefix === prefix);
   if (index === -1) return;
   const [gone] = link.addresses.splice(index, 1);
   const { space } = link;
-  const isStillThere = [...space.links.values()].some(({ addresses }) =>
-    addresses.some(({ address }) => address === gone!.address),
-  );
-  if (!isStillThere) space.routes = space.routes.filter(({ source }) => source !== gone!.address);
+  forgetSource(space, gone!.address);
+  link.introduced.delete(gone!.address);
   // With its last address a link has no IPv4 any more (fib_disable_ip, arp_ifdown).
   if (link.addresses.length > 0) return;
   space.routes = space.routes.filter((route) => route.link !== link);
   link.neighbours.clear();
+  link.learned.clear();
   link.proxies.clear();
 }
 

@@ -2,7 +2,7 @@ import type { FirewallChain, FirewallRule } from '../../src/host/firewall.ts';
 import { IIFNAME, isNameField, valueOf } from './fields.ts';
 import type { HostNetwork } from './network.ts';
 import type { Packet } from './packet.ts';
-import { findBelow, type Level, type NamedSet } from './sets.ts';
+import { findBelow, type Level, type Node } from './sets.ts';
 
 /** A condition made ready to be tried. */
 export interface Condition {
@@ -21,9 +21,11 @@ export interface Condition {
 export interface Rule {
   readonly conditions: readonly Condition[];
   readonly verdict: FirewallRule['verdict'];
-  /** Of dnat. */
-  readonly map: NamedSet | null;
+  /** The elements of the map that dnat or mark look into, and by what; null: neither. */
+  readonly map: Level | null;
   readonly by: readonly number[];
+  /** What looks into a map must be of this ether type; 0: any. */
+  readonly etherType: number;
   readonly text: string;
 }
 
@@ -41,11 +43,19 @@ function meets(condition: Condition, packet: Packet, host: HostNetwork): boolean
   return ((value & condition.mask) === condition.value) !== condition.not;
 }
 
-/** The first rule that the packet meets all conditions of, and that says what becomes of it; null: none. */
+/** What the packet's values map to in the rule's map; null: they are not in it. */
+export const mappedBy = ({ map, by, etherType }: Rule, packet: Packet, host: HostNetwork): readonly number[] | null =>
+  map === null || (etherType !== 0 && etherType !== packet.etherType) ? null : findBelow(map, by, 0, packet, host);
+
+/** The first rule that the packet meets all conditions of, and that says what becomes of it; null: none. Rules before it mark the packet. */
 export function firstRule(rules: readonly Rule[], packet: Packet, host: HostNetwork): Rule | null {
   next: for (const rule of rules) {
     for (const condition of rule.conditions) if (!meets(condition, packet, host)) continue next;
-    if (rule.map === null || rule.map.find(rule.by, packet, host) !== null) return rule;
+    if (rule.map === null) return rule;
+    const mapped = mappedBy(rule, packet, host);
+    if (mapped === null) continue;
+    if (typeof rule.verdict === 'string' || 'dnat' in rule.verdict) return rule;
+    packet.mark = mapped[0]!;
   }
   return null;
 }
@@ -59,7 +69,9 @@ export function between(rules: readonly Rule[], iif: number, oif: number): Rule[
   for (const rule of rules) {
     const conditions = conditionsLeft(rule, iif, oif);
     if (conditions === null) continue;
-    left.push({ ...rule, conditions });
+    const looked = rule.map === null ? null : narrowed(rule.map, rule.by, iif, oif);
+    if (looked !== null && isEmpty(looked.level)) continue;
+    left.push({ ...rule, conditions, ...(looked !== null && { map: looked.level, by: looked.fields }) });
     if (conditions.length === 0 && rule.map === null) break;
   }
   // What no rule drops or translates passes: an accept at the end says nothing.
@@ -68,8 +80,7 @@ export function between(rules: readonly Rule[], iif: number, oif: number): Rule[
 }
 
 /** Null: some condition is never met. */
-function conditionsLeft({ conditions, map }: Rule, iif: number, oif: number): Condition[] | null {
-  if (map !== null && isEmpty(map.root)) return null;
+function conditionsLeft({ conditions }: Rule, iif: number, oif: number): Condition[] | null {
   const left: Condition[] = [];
   for (const condition of conditions) {
     const rest = conditionLeft(condition, iif, oif);
@@ -81,21 +92,30 @@ function conditionsLeft({ conditions, map }: Rule, iif: number, oif: number): Co
 
 function conditionLeft(condition: Condition, iif: number, oif: number): Condition | boolean {
   const { etherType, not, value, mask } = condition;
-  let { fields, among } = condition;
-  if (among === null) {
-    if (!isNameField(fields[0]!)) return condition;
-    return ((nameOf(fields[0]!, iif, oif) & mask) === value) !== not;
+  if (condition.among === null) {
+    const [field] = condition.fields;
+    return isNameField(field!) ? ((nameOf(field!, iif, oif) & mask) === value) !== not : condition;
   }
-  while (among.length > 0 && fields.length > 0 && isNameField(fields[0]!)) {
-    // A name is never an interval: all are in one group.
-    const node = among[0]!.below.get(nameOf(fields[0]!, iif, oif));
-    fields = fields.slice(1);
-    if (fields.length === 0) return (node !== undefined && node.mapped !== null) !== not;
-    among = node?.level ?? [];
-  }
+  const { level: among, fields } = narrowed(condition.among, condition.fields, iif, oif);
+  if (among.length > 0 && isNameField(fields[0]!)) return (nodeOf(among, fields[0]!, iif, oif)?.mapped != null) !== not;
   if (isEmpty(among) && (!not || etherType === 0)) return not;
   return { ...condition, fields, among };
 }
+
+/** What of elements, and of the fields that they are looked up by, is left behind the names of links at their beginning. */
+function narrowed(
+  level: Level,
+  fields: readonly number[],
+  iif: number,
+  oif: number,
+): { readonly level: Level; readonly fields: readonly number[] } {
+  if (level.length === 0 || fields.length === 1 || !isNameField(fields[0]!)) return { level, fields };
+  return narrowed(nodeOf(level, fields[0]!, iif, oif)?.level ?? [], fields.slice(1), iif, oif);
+}
+
+/** A name is never an interval: all are in one group. */
+const nodeOf = (level: Level, field: number, iif: number, oif: number): Node | undefined =>
+  level[0]!.below.get(nameOf(field, iif, oif));
 
 const isEmpty = (level: Level): boolean => level.every(({ below }) => below.size === 0);
 

@@ -8,7 +8,7 @@ import type { Packet } from './packet.ts';
 export type Level = { readonly mask: number; readonly below: Map<number, Node> }[];
 
 /** What lies below a value: the next field's level, or after the last field the element itself. */
-interface Node {
+export interface Node {
   readonly level: Level;
   /** What a map maps to; empty in a set. Null: no element ends here. */
   mapped: readonly number[] | null;
@@ -66,11 +66,6 @@ export class NamedSet {
     let level = this.root;
     for (const { value, mask } of path) level = level.find((each) => each.mask === mask)?.below.get(value)?.level ?? [];
     level.find(({ mask }) => mask === last.mask)?.below.delete(last.value);
-  }
-
-  /** What the packet's values of these fields map to; null: they are not in it. */
-  find(fields: readonly number[], packet: Packet, host: HostNetwork): readonly number[] | null {
-    return findBelow(this.root, fields, 0, packet, host);
   }
 
   #path(key: string): Wanted[] {

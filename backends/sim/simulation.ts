@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers';
 import type { Cgroups } from '../../src/host/cgroups.ts';
 import type { Host } from '../../src/host/host.ts';
+import type { LinkName } from '../../src/host/links.ts';
 import type { Verb } from '../../src/host/steps.ts';
 import type { Store } from '../../src/host/store.ts';
 import type { SupervisorFactory } from '../../src/host/supervision.ts';
@@ -18,13 +19,17 @@ import { createMachine, type SimulatedMachine, type SimulatedUplink } from './ma
 import { Memory } from './memory.ts';
 import { createNamespaces } from './namespaces.ts';
 import { type HostNetwork, Network, type Uplink } from './network.ts';
+import { type Mishaps, Nics } from './nics.ts';
 import { createProbes } from './probes.ts';
+import type { ForeignRoot } from './qdisc.ts';
 import { type End, reachability } from './reachability.ts';
 import { createRouting } from './routing.ts';
 import { formatAddress, parseAddress } from '../../src/host/ipv4.ts';
 import { createRandom, type Random } from '../../src/host/random.ts';
+import { createShaper } from './shaper.ts';
 import { createStore } from './store.ts';
 import { createSupervision } from './supervision.ts';
+import { createVirtualFunctions } from './virtual-functions.ts';
 
 export interface SimulationOptions {
   /** The only source of chance: the same options give the same run. */
@@ -51,6 +56,13 @@ export interface Simulation {
   processes(name: string, cgroup: string): number;
   /** Plugs a machine into the fabric that was declared without an uplink. @throws RangeError */
   plug(name: string, uplink: SimulatedUplink): void;
+  /**
+   * Lays a root qdisc on a link as somebody else would by hand, in place of any: an HTB of handle `1:` unless another is
+   * named; null takes away what is there. @throws RangeError
+   */
+  layForeignQdisc(name: string, link: LinkName, root?: ForeignRoot | null): void;
+  /** What befalls a machine's cards: see nics.ts. @throws RangeError */
+  mishaps(name: string): Mishaps;
   /** Who answers whom, over all hosts: see reachability.ts. @throws RangeError */
   reachability(ends: readonly End[], payloadBytes?: number): Int32Array;
   /** Lets time pass until the work has settled. @throws Deadlock where it waits for something that will never come. */
@@ -72,11 +84,19 @@ export function createSimulation(options: SimulationOptions): Simulation {
   const random = createRandom(options.seed);
   const crashPoints = new CrashPoints(options.crashPoint);
   const store = createStore(events);
-  const network = new Network(random.fork('network'));
+  const network = new Network(random.fork('network'), events);
   const machines = new Map(
     options.hosts.map((machine, index) => [
       machine.name,
-      createMachineParts(machine, joinFabric(network, machine, index), options, events, random, crashPoints, store),
+      createMachineParts(
+        machine,
+        joinFabric(network, machine, index, events),
+        options,
+        events,
+        random,
+        crashPoints,
+        store,
+      ),
     ]),
   );
   for (const { host } of options.faults ?? [])
@@ -101,6 +121,13 @@ export function createSimulation(options: SimulationOptions): Simulation {
       if (host.uplink !== null) throw new RangeError(`host "${name}" is plugged in already`);
       network.plug(host, withDefaults(uplink));
     },
+    layForeignQdisc(name, at, root = { type: 'htb', handle: '1:' }) {
+      const link = find(name) && network.hosts.get(name)!.spaces.get(at.namespace)?.links.get(at.name);
+      if (link === undefined) throw new RangeError(`host "${name}" has no link ${at.namespace}/${at.name}`);
+      link.qdisc = root;
+      network.changed();
+    },
+    mishaps: (name) => find(name) && network.hosts.get(name)!.nics,
     reachability: (ends, payloadBytes) => reachability(network, ends, payloadBytes),
     async run(work) {
       if (running) throw new Error('the simulation runs already: one work at a time, which may do several things');
@@ -124,15 +151,23 @@ interface MachineParts {
 }
 
 /** Hosts without an address of their own choice are .11, .12 and so on, in order. */
-function joinFabric(network: Network, machine: SimulatedMachine, index: number): HostNetwork {
-  const { name, foreignForward = 'accept', bridgeNfCallIptables = false } = machine;
+function joinFabric(network: Network, machine: SimulatedMachine, index: number, events: EventQueue): HostNetwork {
+  const { name, nics = [], foreignForward = 'accept', bridgeNfCallIptables = false, fairQueues = true } = machine;
   const { uplink = { prefix: `${formatAddress(FIRST_UPLINK + index)}/24` } } = machine;
   const host = network.addHost(name, { foreignForward, bridgeNfCallIptables });
+  host.nics = new Nics(host, events);
+  host.hasFairQueues = fairQueues;
   if (uplink !== null) network.plug(host, withDefaults(uplink));
+  for (const nic of nics) host.nics.add(nic);
   return host;
 }
 
-const withDefaults = ({ link = 'eth0', prefix, mtu = 1500 }: SimulatedUplink): Uplink => ({ link, prefix, mtu });
+const withDefaults = ({ link = 'eth0', prefix, mtu = 1500, qdisc }: SimulatedUplink): Uplink => ({
+  link,
+  prefix,
+  mtu,
+  qdisc: qdisc ?? null,
+});
 
 const FIRST_UPLINK = parseAddress('192.168.77.11');
 
@@ -158,7 +193,7 @@ function createMachineParts(
     clock,
     machine: createMachine(machine),
     cgroups,
-    containers: createContainers(memory, clock),
+    containers: createContainers(memory, clock, network),
     supervision: createSupervision({
       events,
       cgroups,
@@ -173,8 +208,10 @@ function createMachineParts(
     }),
     namespaces: createNamespaces(network),
     links: createLinks(network),
+    virtualFunctions: createVirtualFunctions(network, events),
     routing: createRouting(network),
     firewall: createFirewall(network),
+    shaper: createShaper(network),
     probes: createProbes(network),
     store,
   };

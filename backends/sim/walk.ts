@@ -19,12 +19,18 @@ export interface Question {
   readonly payloadBytes: number;
   /** 0: the sender's own. */
   readonly forgedSource: number;
+  /** What the sender's socket gives its packets (SO_MARK); 0 unless set. */
+  readonly mark?: number;
 }
+
+/** Something that is to go its way through the network. */
+export const createJourney = (network: Network): Journey =>
+  new Journey(network, { input: stackInput, originate, redirect });
 
 /**
  * Walks packets through the whole network, synchronously and to the end: namespaces, links, bridges, routes, filters,
  * translation and tunnels, as the kernel's code does it (the files above name the functions). What it leaves out: time,
- * loss, queues, fragments, IPv6, reverse path filters (rp_filter is 0), and what an earlier packet left behind.
+ * loss, queues, fragments, IPv6, reverse path filters (rp_filter is 0), and, but for what ARP learned, what an earlier packet left behind.
  */
 export class Walk {
   readonly #journey: Journey;
@@ -35,7 +41,7 @@ export class Walk {
   seenFrom = 0;
 
   constructor(network: Network) {
-    this.#journey = new Journey(network, { input: stackInput, originate, redirect });
+    this.#journey = createJourney(network);
   }
 
   /** Why the last packet ended where it did; only where words were wanted. */
@@ -51,7 +57,17 @@ export class Walk {
     this.arrivedAt = null;
     this.seenFrom = 0;
     const { from, forgedSource, protocol } = question;
-    this.#send(from, question.to, forgedSource, 0, PROBE_PORT, question.port, question.payloadBytes, protocol);
+    this.#send(
+      from,
+      question.to,
+      forgedSource,
+      0,
+      PROBE_PORT,
+      question.port,
+      question.payloadBytes,
+      protocol,
+      question.mark,
+    );
     const arrived = journey.delivered;
     for (let index = 0; index < arrived; index++) {
       const { space, source, destination, sourcePort, destPort, bytes } = journey.deliveries[index]!;
@@ -93,6 +109,7 @@ export class Walk {
     destPort: number,
     payloadBytes: number,
     protocol: number,
+    mark = 0,
   ): void {
     const packet: Packet = this.#journey.packet();
     packet.etherType = ETHER_IP;
@@ -106,6 +123,7 @@ export class Walk {
     packet.dontFragment = true;
     packet.framed = false;
     packet.inner = null;
+    packet.mark = mark;
     packet.flow = null;
     packet.prerouted = false;
     originate(this.#journey, from, packet, bound);

@@ -6,6 +6,7 @@ import { openLinuxHost } from '../../backends/linux/host.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import { sweepDeadRuns } from '../../backends/linux/runs.ts';
 import { attachBench } from '../../bench/attach.ts';
+import { egressBench } from '../../bench/egress.ts';
 import { memoryBench } from '../../bench/memory.ts';
 import { replayBench } from '../../bench/replay.ts';
 import type { BenchResult } from '../../bench/result.ts';
@@ -38,6 +39,19 @@ const BENCHES: Readonly<Record<string, Bench>> = {
       const interruption = untilInterrupted();
       try {
         return await attachBench({ runs, onProgress, signal: interruption.signal });
+      } finally {
+        interruption.close();
+      }
+    },
+  },
+  egress: {
+    measures:
+      'what shaping costs a packet with 5,000 containers, how near the limit it keeps them, beside iptables rules and the CNI plugin',
+    run: async (runs, onProgress) => {
+      await sweepDeadRuns();
+      const interruption = untilInterrupted();
+      try {
+        return await egressBench({ runs, onProgress, signal: interruption.signal });
       } finally {
         interruption.close();
       }

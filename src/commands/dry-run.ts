@@ -35,9 +35,10 @@ const uplinkText = ({ uplink }: ScenarioHost): string =>
  */
 async function plansOf(scenario: Scenario, policies: FindPolicy): Promise<[string, Plan][]> {
   const [first, second] = [openSim(scenario, policies), openSim(scenario, policies)];
-  const desiredOf = ({ name, memory, network }: ScenarioHost): Desired => ({
+  const desiredOf = ({ name, memory, network, egress }: ScenarioHost): Desired => ({
     memory,
     ...(network !== undefined && { network }),
+    ...(egress !== undefined && { egress }),
     containers: scenario.containers.filter(({ host, fromBeginning }) => host === name && fromBeginning).map(asked),
   });
   const connect = async ({ backend, engineFor }: OpenBackend, name: string) => {
@@ -90,10 +91,18 @@ const VERB: Readonly<Record<Step['verb'], string>> = {
   'namespaces.remove': 'no network namespace',
   'links.create': 'a link',
   'links.set': 'a link',
+  'links.move': 'a link elsewhere',
   'links.remove': 'no link',
+  'virtualFunctions.enable': 'virtual functions',
+  'virtualFunctions.set': 'a virtual function',
+  'virtualFunctions.bind': 'a driver for a virtual function',
+  'virtualFunctions.unbind': 'no driver for a virtual function',
   'routing.add': 'routing',
   'routing.remove': 'no routing',
+  'routing.announce': 'news of an address',
   'firewall.apply': 'the packet filter',
+  'shaper.add': 'shaping',
+  'shaper.remove': 'no shaping',
 };
 
 function layoutHere(): CommandPlace['layout'] {

@@ -1,3 +1,4 @@
+import { EgressError } from '../egress/desired.ts';
 import { HostError } from '../host/errors.ts';
 import { AddressError } from '../host/ipv4.ts';
 import { UnitError } from '../host/units.ts';
@@ -28,6 +29,7 @@ const BAD_INPUT = [
   MemoryError,
   UnitError,
   NetworkError,
+  EgressError,
   AddressError,
 ] as const;
 

@@ -148,7 +148,13 @@ function tell(observation: Observation): string | undefined {
       return observation.taken
         ? `has ${observation.address} in network ${observation.network}`
         : `gave back ${observation.address} of network ${observation.network}`;
+    case 'refusal':
+      return `refused: ${observation.message}`;
     case 'reach':
+    case 'classes':
+    case 'rate':
+    case 'functions':
+    case 'qdiscs':
     case 'look':
     case 'sample':
     case 'end':

@@ -1,9 +1,10 @@
 import { samePlainData } from '../host/same.ts';
 import type { Store, Transaction } from '../host/store.ts';
 import type { MemoryDesired } from '../memory/desired.ts';
+import type { EgressDesired } from '../egress/desired.ts';
 import type { NetworkDesired } from '../network/desired.ts';
-import type { PlacedContainer } from '../network/resolve.ts';
-import type { Desired, DesiredContainer } from './desired.ts';
+import type { HeldFunctions, PfRecord, Taking, VfRecord } from '../network/functions.ts';
+import type { Desired, DesiredContainer, DesiredEndpoint } from './desired.ts';
 
 /** What the store holds of one host: what was asked, and which of the asked containers have come to their end. */
 export interface Asked {
@@ -11,6 +12,8 @@ export interface Asked {
   /** Null: nothing is asked of this host. */
   readonly desired: Desired | null;
   readonly ended: ReadonlySet<string>;
+  /** VFs in containers' hands, or not yet given back. */
+  readonly held: HeldFunctions;
 }
 
 /** Hosts may have one store: what is one's own alone stands under its name. */
@@ -18,9 +21,12 @@ export const ownPrefix = (host: string): string => `hosts/${host}/`;
 
 const MEMORY = 'memory';
 const NETWORK = 'network';
+const EGRESS = 'egress';
 const CONTAINER = 'containers/';
 const ENDPOINT = 'endpoints/';
 const ENDED = 'ended/';
+const VF = 'vfs/';
+const PF = 'pfs/';
 
 /** Reads what was asked of this host, by whichever engine. */
 export async function readAsked(store: Store, host: string): Promise<Asked> {
@@ -35,26 +41,52 @@ export async function readAsked(store: Store, host: string): Promise<Asked> {
   const ended = new Set(own.flatMap(({ key }) => (key.startsWith(ENDED) ? [key.slice(ENDED.length)] : [])));
   const memory = (one(MEMORY) ?? null) as MemoryDesired | null;
   const network = one(NETWORK) as NetworkDesired | undefined;
-  const endpoints = all<PlacedContainer>(ENDPOINT);
+  const egress = one(EGRESS) as EgressDesired | undefined;
+  const endpoints = all<DesiredEndpoint>(ENDPOINT);
   const containers = all<DesiredContainer>(CONTAINER);
-  if (memory === null && network === undefined && endpoints.length + containers.length === 0)
-    return { host, desired: null, ended };
+  const held = { vfs: all<VfRecord>(VF), pfs: all<PfRecord>(PF) };
+  if (memory === null && network === undefined && egress === undefined && endpoints.length + containers.length === 0)
+    return { host, desired: null, ended, held };
   return {
     host,
     desired: {
       memory,
       ...(network !== undefined && { network }),
+      ...(egress !== undefined && { egress }),
       ...(endpoints.length > 0 && { endpoints }),
       containers,
     },
     ended,
+    held,
   };
 }
+
+/** The transaction that writes down whose a host's functions are, where nobody else did meanwhile; those that are seen for the first time are written anew. */
+export function takingOf({ host, held }: Asked, { vfs, pfs }: Taking): Transaction {
+  const prefix = ownPrefix(host);
+  const known = new Set(held.vfs.map(vfRecordKey));
+  const fresh = [...vfs.map(vfRecordKey).filter((key) => !known.has(key)), ...pfs.map(pfRecordKey)];
+  return {
+    expect: fresh.map((key) => ({ key: `${prefix}${key}`, revision: 0 })),
+    put: [
+      ...vfs.map((record) => ({ key: `${prefix}${vfRecordKey(record)}`, value: JSON.stringify(record) })),
+      ...pfs.map((record) => ({ key: `${prefix}${pfRecordKey(record)}`, value: JSON.stringify(record) })),
+    ],
+  };
+}
+
+/** The transaction that forgets them: they are as they were. */
+export const givingBackOf = ({ host }: Asked, { vfs, pfs }: Taking): Transaction => ({
+  remove: [...vfs.map(vfRecordKey), ...pfs.map(pfRecordKey)].map((key) => `${ownPrefix(host)}${key}`),
+});
+
+const vfRecordKey = ({ pf, index }: VfRecord): string => `${VF}${pf}/${index}`;
+const pfRecordKey = ({ pf }: PfRecord): string => `${PF}${pf}`;
 
 /** The transaction that makes `to` what is asked: only what differs is written; ends of containers no longer asked for are forgotten. */
 export function changeOf(from: Asked, to: Desired | null): Transaction {
   const prefix = ownPrefix(from.host);
-  const settings = ([MEMORY, NETWORK] as const).map((key) => ({
+  const settings = ([MEMORY, NETWORK, EGRESS] as const).map((key) => ({
     key,
     was: from.desired?.[key] ?? undefined,
     is: to?.[key] ?? undefined,
@@ -107,7 +139,7 @@ export const wantedOf = ({ desired, ended }: Asked): DesiredContainer[] =>
   (desired?.containers ?? []).filter(({ name }) => !ended.has(name));
 
 /** Whoever is to be attached to networks: containers that have not ended, and what somebody else runs. */
-export const attachedOf = (asked: Asked): readonly PlacedContainer[] => [
+export const attachedOf = (asked: Asked): readonly DesiredEndpoint[] => [
   ...wantedOf(asked),
   ...(asked.desired?.endpoints ?? []),
 ];

@@ -5,6 +5,7 @@ import { samePlainData } from '../host/same.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
 import { type Stage, type Step, targetOf } from '../host/steps.ts';
 import { PolicyFault } from '../memory/checked.ts';
+import { EgressError } from '../egress/desired.ts';
 import { NetworkError } from '../network/desired.ts';
 import type { NetworkObserved } from '../network/observe.ts';
 import { type Asked, changeOf, endingOf, readAsked, wantedOf } from './asked.ts';
@@ -16,7 +17,7 @@ import type { DeathObservation, Observation, ObservationSink } from './observati
 import type { Plan } from './plan.ts';
 import { type Acting, isTooEarly, keyOf, send } from './sending.ts';
 import { SetAside } from './set-aside.ts';
-import { byName, observe, planFrom, type Policies, reachesInto, untouchedNamespaces } from './planning.ts';
+import { byName, observe, vfHolders, planFrom, type Policies, reachesInto, untouchedNamespaces } from './planning.ts';
 
 /** What need not be read back: what was found just now, and namespaces of which nothing new is asked. */
 interface Look {
@@ -122,8 +123,8 @@ export class Engine {
     return this.#exclusively(async () => {
       const asked = { ...(await this.#readAsked()), desired };
       const observed = await observe(this.#host, asked);
-      const shared = await this.#networking.imagine(asked, observed.network);
-      return planFrom(asked, shared, observed, this.#options.policies, this.#dead());
+      const { imagined, shared } = await this.#networking.imagine(asked, observed.network);
+      return planFrom(imagined, shared, observed, this.#options.policies, this.#dead());
     });
   }
 
@@ -201,8 +202,8 @@ export class Engine {
       const observed = await observe(this.#host, await this.#knownAsked(), { found, unseen });
       found = undefined;
       await this.#noteDeaths(observed.containers);
-      const asked = await this.#knownAsked();
-      const { shared, hasTaken } = await this.#networking.keep(asked, observed.network);
+      const { shared, hasTaken, kept: asked } = await this.#networking.keep(await this.#knownAsked(), observed.network);
+      this.#asked = asked;
       if (hasTaken && unseen !== undefined && unseen.size > 0) {
         // Whoever has another address now may be one that was not looked at.
         unseen = undefined;
@@ -217,7 +218,7 @@ export class Engine {
         continue;
       }
       if (plan.length === 0) {
-        await this.#networking.settled(asked, shared, observed.network);
+        this.#asked = await this.#networking.settled(asked, shared, observed.network);
         this.#rest(putOff);
         this.#isAtRest = true;
         return;
@@ -225,7 +226,7 @@ export class Engine {
       const steps = plan.flat().map(keyOf).join();
       same = steps === last ? same + 1 : 0;
       last = steps;
-      const setAside = new SetAside();
+      const setAside = new SetAside(vfHolders(asked));
       for (const stage of plan) if (!(await this.#act(stage, { asked, observed, putOff, setAside }))) break;
       setAside.demand();
     }
@@ -378,7 +379,10 @@ export class Engine {
     const mine = this.#last.then(work);
     this.#last = mine.catch(() => undefined);
     return mine.catch((error: unknown) => {
-      throw error instanceof HostError || error instanceof PolicyFault || error instanceof NetworkError
+      throw error instanceof HostError ||
+        error instanceof PolicyFault ||
+        error instanceof NetworkError ||
+        error instanceof EgressError
         ? new EngineError(error.message, error)
         : error;
     });

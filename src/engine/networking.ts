@@ -6,13 +6,24 @@ import { samePlainData } from '../host/same.ts';
 import type { Transaction } from '../host/store.ts';
 import { checkNetworks } from '../network/check.ts';
 import { NetworkError } from '../network/desired.ts';
+import { checkFunctions } from '../network/functions-check.ts';
+import {
+  doneFunctions,
+  heldWith,
+  heldWithout,
+  isNothing,
+  needsOf,
+  takeFunctions,
+  type VfNeed,
+} from '../network/functions.ts';
 import type { HostNetworks } from '../network/host-network.ts';
 import { type NetworkObserved, observeNetwork } from '../network/observe.ts';
 import { type PlacedContainer, resolve } from '../network/resolve.ts';
 import type { Lease, Shared } from '../network/shared.ts';
-import { type Asked, attachedOf } from './asked.ts';
+import { type Asked, attachedOf, givingBackOf, takingOf } from './asked.ts';
 import type { AddressObservation, NoteObservation } from './observation.ts';
-import { foreignNamespaces, networksOf, presentOf, uplinkFor } from './planning.ts';
+import { foreignNamespaces, networksOf, placedOf, presentOf, uplinkFor } from './planning.ts';
+import { checkShaping, checkUnattached, observeShaping } from './shaping.ts';
 import { type HostClaim, Sharing } from './sharing.ts';
 
 /** What networking has to tell; the engine adds when. */
@@ -40,7 +51,7 @@ export class Networking {
   /**
    * Writes the change and takes what it needs, all or nothing: whoever is refused has changed nothing. `unseen`
    * namespaces are not looked into. Returns what it found on the host, where it had to look.
-   * @throws NetworkError, HostError
+   * @throws NetworkError, EgressError, HostError
    */
   async take(
     asked: Asked,
@@ -49,26 +60,45 @@ export class Networking {
   ): Promise<NetworkObserved | undefined> {
     if (asked.desired?.network === undefined) {
       checkNetworks({ networks: [] }, attachedOf(asked));
+      checkUnattached(asked);
       await this.#host.store.commit(change);
       return undefined;
     }
     const observed = await observeNetwork(this.#host, foreignNamespaces(asked), unseen);
     checkDesired(asked, observed);
-    this.#tellLeases(await this.#sharing.take(claimOf(asked, observed), change), true);
+    const taking = takeFunctions(vfNeedsOf(asked), asked.held, observed);
+    await this.#checkShaping({ ...asked, held: heldWith(asked.held, taking) }, observed);
+    const whole = isNothing(taking) ? change : joined(change, takingOf(asked, taking));
+    this.#tellLeases(await this.#sharing.take(claimOf(asked, observed), whole), true);
     return observed;
   }
 
-  /** What hosts would share if this were asked; nothing is written. @throws NetworkError */
-  async imagine(asked: Asked, observed: NetworkObserved): Promise<Shared> {
+  /** What would be held and shared if this were asked; nothing is written. @throws NetworkError, EgressError */
+  async imagine(
+    asked: Asked,
+    observed: NetworkObserved,
+  ): Promise<{ readonly imagined: Asked; readonly shared: Shared }> {
     checkDesired(asked, observed);
-    return this.#sharing.imagine(claimOf(asked, observed));
+    const taking = takeFunctions(vfNeedsOf(asked), asked.held, observed);
+    const imagined = { ...asked, held: heldWith(asked.held, taking) };
+    await this.#checkShaping(imagined, observed);
+    return { imagined, shared: await this.#sharing.imagine(claimOf(asked, observed)) };
+  }
+
+  /** Shaping is checked with the addresses that would be had. */
+  async #checkShaping(asked: Asked, observed: NetworkObserved): Promise<void> {
+    if (!attachedOf(asked).some(({ egress }) => egress !== undefined)) return;
+    const networks = networksOf(asked, await this.#sharing.imagine(claimOf(asked, observed)), observed);
+    if (networks instanceof NetworkError) throw networks;
+    const shaper = await observeShaping(this.#host, asked, observed);
+    this.#tellTrouble(checkShaping(asked, networks, observed, shaper).join('; '));
   }
 
   /** What hosts share, after this host has everything it needs of it: what it lost while it was away is taken anew. */
   async keep(
     asked: Asked,
     observed: NetworkObserved,
-  ): Promise<{ readonly shared: Shared; readonly hasTaken: boolean }> {
+  ): Promise<{ readonly shared: Shared; readonly hasTaken: boolean; readonly kept: Asked }> {
     let shared: Shared;
     try {
       shared = await this.#sharing.read();
@@ -76,14 +106,20 @@ export class Networking {
       // A store that is down changes nothing for who runs.
       if (!(error instanceof HostError) || this.#sharing.last === undefined) throw error;
       this.#tellTrouble(error.message);
-      return { shared: this.#sharing.last, hasTaken: false };
+      return { shared: this.#sharing.last, hasTaken: false, kept: asked };
     }
-    if (asked.desired?.network === undefined) return { shared, hasTaken: false };
+    if (asked.desired?.network === undefined) return { shared, hasTaken: false, kept: asked };
     // Where not everybody can have what they ask for, those who can do: one who cannot stays without.
     const refused = new Set<string>();
+    const onRefusal = ({ message }: NetworkError): void => void refused.add(message);
     let leases: readonly Lease[] = [];
+    let kept = asked;
     try {
-      const onRefusal = ({ message }: NetworkError): void => void refused.add(message);
+      const taking = takeFunctions(vfNeedsOf(asked), asked.held, observed, onRefusal);
+      if (!isNothing(taking)) {
+        const { committed } = await this.#host.store.commit(takingOf(asked, taking));
+        if (committed) kept = { ...asked, held: heldWith(asked.held, taking) };
+      }
       leases = await this.#sharing.take(claimOf(asked, observed), {}, { known: shared, onRefusal });
     } catch (error) {
       if (!(error instanceof NetworkError || error instanceof HostError)) throw error;
@@ -92,20 +128,23 @@ export class Networking {
     this.#tellLeases(leases, true);
     this.#tellTrouble([...refused].join('; '));
     const hasTaken = leases.length > 0;
-    return { shared: hasTaken ? await this.#sharing.read() : shared, hasTaken };
+    return { shared: hasTaken ? await this.#sharing.read() : shared, hasTaken, kept };
   }
 
   /** When the host is as asked: what nobody asks for any more may be another's from now on. */
-  async settled(asked: Asked, shared: Shared, observed: NetworkObserved): Promise<void> {
+  async settled(asked: Asked, shared: Shared, observed: NetworkObserved): Promise<Asked> {
     const networks = networksOf(asked, shared, observed);
     // While the uplink is not there networks stay as they are, and with them what is on their links.
     if (networks instanceof NetworkError) {
       this.#last = undefined;
-      return;
+      return asked;
     }
+    const done = doneFunctions(vfNeedsOf(asked), asked.held);
+    if (!isNothing(done)) await this.#host.store.commit(givingBackOf(asked, done));
     this.#tellLeases(await this.#sharing.giveBack(claimOf(asked, observed)), false);
     if (asked.desired === null) await this.#sharing.end();
-    this.#last = { networks, containers: presentOf(asked, observed) };
+    this.#last = { networks, containers: placedOf(asked, observed) };
+    return isNothing(done) ? asked : { ...asked, held: heldWithout(asked.held, done) };
   }
 
   /** Has what others changed made something to do here? */
@@ -113,7 +152,10 @@ export class Networking {
     if (this.#last === undefined) return true;
     const shared = await this.#sharing.read();
     const { networks, containers } = this.#last;
-    return !samePlainData(resolve(asked.host, asked.desired?.network, containers, shared, networks.uplink), networks);
+    return !samePlainData(
+      resolve(asked.host, asked.desired?.network, containers, shared, networks.uplink, asked.held),
+      networks,
+    );
   }
 
   /** Says that this host lives, where the store can be told. True: it was taken for dead, and must look what is still its own. */
@@ -150,6 +192,14 @@ export class Networking {
   }
 }
 
+const vfNeedsOf = (asked: Asked): VfNeed[] => needsOf(asked.desired?.network?.networks ?? [], attachedOf(asked));
+
+const joined = (one: Transaction, other: Transaction): Transaction => ({
+  expect: [...(one.expect ?? []), ...(other.expect ?? [])],
+  put: [...(one.put ?? []), ...(other.put ?? [])],
+  remove: [...(one.remove ?? []), ...(other.remove ?? [])],
+});
+
 /** Do the networks asked for fit this host? @throws NetworkError */
 function checkDesired(asked: Asked, observed: NetworkObserved): void {
   const network = asked.desired?.network;
@@ -157,7 +207,7 @@ function checkDesired(asked: Asked, observed: NetworkObserved): void {
   const uplink = uplinkFor(asked, observed);
   if (uplink instanceof NetworkError) throw uplink;
   const used = new Set(attachedOf(asked).flatMap(({ attachments = [] }) => attachments.map((each) => each.network)));
-  const needing = network.networks.find(({ kind, name }) => kind !== 'bridge' && used.has(name));
+  const needing = network.networks.find(({ kind, name }) => kind !== 'bridge' && kind !== 'sriov' && used.has(name));
   if (uplink === null && needing !== undefined)
     throw new NetworkError(
       `network ${needing.name}`,
@@ -168,6 +218,7 @@ function checkDesired(asked: Asked, observed: NetworkObserved): void {
       ? undefined
       : `${formatAddress(parsePrefix(`${uplink.address}/${uplink.bits}`).first)}/${uplink.bits}`;
   checkNetworks(network, attachedOf(asked), underlay, uplink?.mtu);
+  checkFunctions(network.networks, observed);
   const present = new Set(presentOf(asked, observed));
   const absent = asked.desired?.endpoints?.find((each) => !present.has(each));
   if (absent !== undefined)

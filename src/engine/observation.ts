@@ -1,5 +1,7 @@
+import type { ForeignQdisc } from '../host/shaper.ts';
 import type { SupervisorEvent } from '../host/supervision.ts';
 import type { Verb } from '../host/steps.ts';
+import type { PhysicalFunction, VirtualFunction } from '../host/virtual-functions.ts';
 
 /** The first line of every recording: what ran, so that it can be run again. */
 export interface RunHeader {
@@ -81,6 +83,65 @@ export interface ReachObservation {
   readonly why: string;
 }
 
+/** Packets were sent, and counted in the classes of the sender's uplink. */
+export interface ClassesObservation {
+  readonly kind: 'classes';
+  readonly atMs: number;
+  readonly momentMs: number;
+  readonly from: string;
+  readonly to: string;
+  /** Whose mark the sender itself gave them; undefined: none. */
+  readonly markedAs?: string;
+  readonly sent: number;
+  /** How many each class counted meanwhile: by container, `default` for what nobody marked, else by the class's number. */
+  readonly counted: Readonly<Record<string, number>>;
+  /** Why nothing was sent; empty otherwise. */
+  readonly why: string;
+}
+
+/** How fast packets of one sender arrived, with all other streams of that moment beside it. */
+export interface RateObservation {
+  readonly kind: 'rate';
+  readonly atMs: number;
+  readonly momentMs: number;
+  readonly from: string;
+  readonly to: string;
+  readonly protocol: 'tcp' | 'udp';
+  /** On the wire; null: nothing was sent, and why. */
+  readonly bitsPerSec: number | null;
+  readonly forMs: number;
+  readonly why: string;
+}
+
+/** A host's virtual functions, and what is written down of them. */
+export interface FunctionsObservation {
+  readonly kind: 'functions';
+  readonly atMs: number;
+  /** The moment it was asked for, by the timeline; undefined: after something was done. */
+  readonly momentMs?: number;
+  readonly physical: readonly Pick<PhysicalFunction, 'pf' | 'driver' | 'vfCount' | 'carrier'>[];
+  readonly virtual: readonly VirtualFunction[];
+  /** VFs that the store says are in a container's hand, or not yet given back, as `vfKey` has them. */
+  readonly held: readonly string[];
+}
+
+/** Root qdiscs that somebody else laid on a host's links. */
+export interface QdiscsObservation {
+  readonly kind: 'qdiscs';
+  readonly atMs: number;
+  readonly momentMs: number;
+  readonly foreign: readonly ForeignQdisc[];
+}
+
+/** What was asked of a host cannot be, and is not asked any more. */
+export interface RefusalObservation {
+  readonly kind: 'refusal';
+  readonly atMs: number;
+  /** Of whom, where it was of one container. */
+  readonly container?: string;
+  readonly message: string;
+}
+
 /** A container is gone. */
 export interface DeathObservation {
   readonly kind: 'death';
@@ -124,6 +185,11 @@ export type Observation = { readonly host?: string } & (
   | DeathObservation
   | AddressObservation
   | ReachObservation
+  | ClassesObservation
+  | RateObservation
+  | FunctionsObservation
+  | QdiscsObservation
+  | RefusalObservation
   | LineObservation
   | NoteObservation
   | SupervisorEvent

@@ -3,21 +3,25 @@ import type { Host } from '../host/host.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
 import type { PhasedPlan } from '../host/steps.ts';
 import { samePlainData } from '../host/same.ts';
+import { vfKey } from '../host/virtual-functions.ts';
 import type { PolicyReference } from '../host/supervision.ts';
 import { checked } from '../memory/checked.ts';
 import { type MemoryObserved, observeMemory, planMemory } from '../memory/plan.ts';
 import type { MemoryPolicy } from '../memory/policy.ts';
 import { NetworkError } from '../network/desired.ts';
+import { planEgress } from '../egress/plan.ts';
+import type { ShapingState } from '../egress/picture.ts';
 import { type HostNetworks, pictureOf } from '../network/host-network.ts';
 import { type NetworkObserved, observeNetwork, uplinkOf } from '../network/observe.ts';
 import type { Uplink } from '../network/picture.ts';
 import { planNetwork } from '../network/plan.ts';
-import { type PlacedContainer, resolve } from '../network/resolve.ts';
+import { namespaceOf, type PlacedContainer, resolve } from '../network/resolve.ts';
 import type { Shared } from '../network/shared.ts';
 import { type Asked, attachedOf, wantedOf } from './asked.ts';
 import { planContainers } from './containers.ts';
-import type { DesiredContainer } from './desired.ts';
+import type { DesiredContainer, DesiredEndpoint } from './desired.ts';
 import { mergePlans, type Plan } from './plan.ts';
+import { observeShaping, shapingOf, withVfRates } from './shaping.ts';
 
 /** Finds a policy that was checked before; throws where there is none. */
 export type Policies = (reference: PolicyReference) => MemoryPolicy;
@@ -26,6 +30,7 @@ export type Policies = (reference: PolicyReference) => MemoryPolicy;
 export interface Observed {
   readonly memory: MemoryObserved;
   readonly network: NetworkObserved;
+  readonly shaper: ShapingState;
   readonly containers: readonly ContainerState[];
 }
 
@@ -37,11 +42,12 @@ export const observe = async (
     found,
     unseen,
   }: { readonly found?: NetworkObserved | undefined; readonly unseen?: ReadonlySet<NamespaceName> | undefined } = {},
-): Promise<Observed> => ({
-  memory: await observeMemory(host),
-  network: found ?? (await observeNetwork(host, foreignNamespaces(asked), unseen)),
-  containers: await host.containers.list(),
-});
+): Promise<Observed> => {
+  const memory = await observeMemory(host);
+  const network = found ?? (await observeNetwork(host, foreignNamespaces(asked), unseen));
+  const shaper = await observeShaping(host, asked, network);
+  return { memory, network, shaper, containers: await host.containers.list() };
+};
 
 /** Namespaces of which nothing else is asked than before: what is in them needs no look to attach somebody else. */
 export function untouchedNamespaces(before: Asked, to: Asked): ReadonlySet<NamespaceName> {
@@ -83,27 +89,40 @@ export function planFrom(
   const requests = [...wanted, ...lingering].toSorted(byName);
   return mergePlans([
     planMemory(memory, memory && checked(policies(memory.policy)), requests, observed.memory),
-    planNetworkOf(asked, shared, observed.network),
+    ...planNetworksOf(asked, shared, observed),
     planContainers(wanted, observed.containers),
   ]);
 }
 
 /** Networks stay as they are while their uplink, which was named, is not there. */
-function planNetworkOf(asked: Asked, shared: Shared, observed: NetworkObserved): PhasedPlan {
-  const networks = networksOf(asked, shared, observed);
-  return networks instanceof NetworkError ? {} : planNetwork(pictureOf(networks), observed);
+function planNetworksOf(asked: Asked, shared: Shared, { network, shaper }: Observed): PhasedPlan[] {
+  const networks = networksOf(asked, shared, network);
+  if (networks instanceof NetworkError) return [];
+  const shaping = shapingOf(asked, networks, network, shaper);
+  const picture = pictureOf(networks, network);
+  return [
+    planNetwork({ ...picture, elements: [...picture.elements, ...shaping.marks] }, network),
+    planEgress(shaping.objects, shaper),
+  ];
 }
 
 /** What this host's networks come to, as things are; an error where the uplink that was named is not there. */
 export function networksOf(asked: Asked, shared: Shared, observed: NetworkObserved): HostNetworks | NetworkError {
-  const { host, desired } = asked;
+  const { host, desired, held } = asked;
   const uplink = uplinkFor(asked, observed);
   if (uplink instanceof NetworkError) return uplink;
-  return resolve(host, desired?.network, presentOf(asked, observed), shared, uplink);
+  return resolve(host, desired?.network, placedOf(asked, observed), shared, uplink, held);
 }
 
+/** Whoever is present, with what their VFs are to keep by themselves. */
+export const placedOf = (asked: Asked, observed: NetworkObserved): readonly PlacedContainer[] =>
+  withVfRates(presentOf(asked, observed), asked.desired?.network?.networks ?? [], {
+    held: asked.held,
+    found: observed.functions,
+  });
+
 /** Whoever is to be attached and has not gone with a namespace that somebody else made. Every namespace has a loopback. */
-export function presentOf(asked: Asked, { links, unseen }: NetworkObserved): readonly PlacedContainer[] {
+export function presentOf(asked: Asked, { links, unseen }: NetworkObserved): readonly DesiredEndpoint[] {
   const present = new Set(links.flatMap(({ type, namespace }) => (type === 'loopback' ? [namespace] : [])));
   return attachedOf(asked).filter(
     ({ namespace }) => namespace === undefined || present.has(namespace) || unseen?.has(namespace),
@@ -125,3 +144,9 @@ export function uplinkFor(
 
 export const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : 1;
+
+/** By VF the namespace of the container that has it, or had it last. */
+export function vfHolders(asked: Asked): ReadonlyMap<string, NamespaceName> {
+  const placed = new Map(attachedOf(asked).map((each) => [each.name, namespaceOf(each)]));
+  return new Map(asked.held.vfs.map((record) => [vfKey(record), placed.get(record.container) ?? record.container]));
+}

@@ -1,5 +1,6 @@
 import type { NamespaceName } from '../host/namespaces.ts';
 import type { Step } from '../host/steps.ts';
+import { vfKey } from '../host/virtual-functions.ts';
 import type { EngineError } from './errors.ts';
 
 /**
@@ -8,17 +9,23 @@ import type { EngineError } from './errors.ts';
  */
 export class SetAside {
   readonly #namespaces = new Set<NamespaceName>();
+  /** By VF the namespace of the container that has it. */
+  readonly #holders: ReadonlyMap<string, NamespaceName>;
   #first: EngineError | undefined;
+
+  constructor(holders: ReadonlyMap<string, NamespaceName>) {
+    this.#holders = holders;
+  }
 
   /** Is this step of somebody who was set aside? */
   holds(step: Step): boolean {
-    const namespace = namespaceOf(step);
+    const namespace = this.#namespaceOf(step);
     return namespace !== undefined && this.#namespaces.has(namespace);
   }
 
   /** @throws the error, where the step is of no container alone */
   take(step: Step, error: EngineError): void {
-    const namespace = namespaceOf(step);
+    const namespace = this.#namespaceOf(step);
     if (namespace === undefined) throw error;
     this.#namespaces.add(namespace);
     this.#first ??= error;
@@ -28,32 +35,42 @@ export class SetAside {
   demand(): void {
     if (this.#first !== undefined) throw this.#first;
   }
-}
 
-/** The container's namespace that a step is about; undefined: it is about what all share. */
-function namespaceOf(step: Step): NamespaceName | undefined {
-  switch (step.verb) {
-    case 'namespaces.create':
-    case 'namespaces.remove':
-      return step.with;
-    case 'links.create': {
-      const { kind, namespace } = step.with;
-      return (kind.type === 'veth' ? kind.peer.namespace : namespace) || undefined;
+  /** The container's namespace that a step is about; undefined: it is about what all share. */
+  #namespaceOf(step: Step): NamespaceName | undefined {
+    switch (step.verb) {
+      case 'namespaces.create':
+      case 'namespaces.remove':
+        return step.with;
+      case 'links.create': {
+        const { kind, namespace } = step.with;
+        return (kind.type === 'veth' ? kind.peer.namespace : namespace) || undefined;
+      }
+      case 'links.move':
+        return step.with.to.namespace || undefined;
+      case 'virtualFunctions.set':
+      case 'virtualFunctions.bind':
+      case 'virtualFunctions.unbind':
+        return this.#holders.get(vfKey(step.with));
+      case 'links.set':
+      case 'links.remove':
+      case 'routing.add':
+      case 'routing.remove':
+      case 'routing.announce':
+      case 'shaper.add':
+      case 'shaper.remove':
+        return step.with.namespace || undefined;
+      case 'containers.start':
+        return step.with.namespace;
+      case 'cgroups.create':
+      case 'cgroups.limit':
+      case 'cgroups.remove':
+      case 'containers.stop':
+      case 'supervision.supervise':
+      case 'supervision.release':
+      case 'virtualFunctions.enable':
+      case 'firewall.apply':
+        return undefined;
     }
-    case 'links.set':
-    case 'links.remove':
-    case 'routing.add':
-    case 'routing.remove':
-      return step.with.namespace || undefined;
-    case 'containers.start':
-      return step.with.namespace;
-    case 'cgroups.create':
-    case 'cgroups.limit':
-    case 'cgroups.remove':
-    case 'containers.stop':
-    case 'supervision.supervise':
-    case 'supervision.release':
-    case 'firewall.apply':
-      return undefined;
   }
 }

@@ -84,7 +84,7 @@ export class Sharing {
       const mine = { ...wanted, host: this.#host.name, ...(session !== undefined && { session }) };
       const claimed = claim(shared, mine, onRefusal);
       const whole: Transaction = {
-        expect: claimed.expect ?? [],
+        expect: [...(change.expect ?? []), ...(claimed.expect ?? [])],
         put: [...(change.put ?? []), ...(claimed.put ?? [])],
         remove: change.remove ?? [],
       };

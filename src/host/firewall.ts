@@ -16,6 +16,7 @@ export type FirewallField =
   | 'meta l4proto'
   | 'th dport'
   | 'th sport'
+  | 'meta mark'
   | 'ct state'
   | 'ct status'
   | 'fib daddr type';
@@ -32,12 +33,16 @@ export interface FirewallMatch {
   readonly is: { readonly value: string } | { readonly set: string };
 }
 
-/** What becomes of a packet that meets all conditions. `dnat` looks the new destination up in a map by these fields; what is not in it goes on to the next rule. */
+/**
+ * What becomes of a packet that meets all conditions. `dnat` looks the new destination up in a map by these fields, `mark`
+ * the packet's mark; what is not in the map goes on to the next rule, and so does what was marked.
+ */
 export type FirewallVerdict =
   | 'accept'
   | 'drop'
   | 'masquerade'
-  | { readonly dnat: { readonly map: string; readonly by: readonly FirewallField[] } };
+  | { readonly dnat: { readonly map: string; readonly by: readonly FirewallField[] } }
+  | { readonly mark: { readonly map: string; readonly by: readonly FirewallField[] } };
 
 export interface FirewallRule {
   readonly when: readonly FirewallMatch[];
@@ -106,6 +111,7 @@ const matchText = ({ fields, not, is }: FirewallMatch): string =>
 
 function verdictText(verdict: FirewallVerdict): string {
   if (typeof verdict === 'string') return verdict;
+  if ('mark' in verdict) return `meta mark set ${verdict.mark.by.join(' . ')} map @${verdict.mark.map}`;
   return `dnat ip to ${verdict.dnat.by.join(' . ')} map @${verdict.dnat.map}`;
 }
 

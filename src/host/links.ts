@@ -5,6 +5,18 @@ import type { NamespaceName } from './namespaces.ts';
 /** The kernel's IFNAMSIZ less its closing zero (include/uapi/linux/if.h). */
 export const LINK_NAME_LENGTH_MAX = 15;
 
+/**
+ * What is wrong with a name for a new link; null: nothing. The kernel makes a name of its own from an empty one, and from one
+ * with a `%` (dev_alloc_name in net/core/dev.c).
+ */
+export function whyNoNewName(name: string): { readonly code: 'ERANGE' | 'EINVAL'; readonly detail: string } | null {
+  if (new TextEncoder().encode(name).length > LINK_NAME_LENGTH_MAX)
+    return { code: 'ERANGE', detail: `a link's name has at most ${LINK_NAME_LENGTH_MAX} characters` };
+  return /^[^\s/:%\0]+$/.test(name) && name !== '.' && name !== '..'
+    ? null
+    : { code: 'EINVAL', detail: 'a link cannot be called so' };
+}
+
 /** Ports that one bridge holds (BR_MAX_PORTS is 1024, and port 0 is not used: net/bridge/br_private.h, br_if.c). */
 export const BRIDGE_PORTS_MAX = 1023;
 
@@ -60,12 +72,21 @@ export interface LinkChange extends LinkName {
   readonly set: LinkSettings;
 }
 
+/** A link to be elsewhere, by another name or the same. */
+export interface LinkMove extends LinkName {
+  readonly to: LinkName;
+}
+
 /** A link as read back from the kernel. */
 export interface LinkState extends LinkName, Required<LinkSettings> {
   /** `other`: of a kind that Plimsoll does not make. */
   readonly type: LinkKind['type'] | 'loopback' | 'other';
   /** IFF_LOWER_UP: it is up, and so is what it hangs on. */
   readonly carrier: boolean;
+  /** The PCI address of the card or VF whose link this is (IFLA_PARENT_DEV_NAME); undefined for one without a device. */
+  readonly device?: string;
+  /** Its root qdisc, as tc calls it: `htb`, `noqueue`. */
+  readonly qdisc: string;
   /** Of a VXLAN. */
   readonly vni?: number;
   readonly local?: Ipv4Address;
@@ -81,6 +102,11 @@ export interface Links {
   create(specs: readonly LinkSpec[]): Promise<Applied>;
   /** ENODEV where it is not there, or the master is not. EXFULL: the bridge has all the ports it can hold. */
   set(changes: readonly LinkChange[]): Promise<Applied>;
+  /**
+   * Takes a link of a device into another namespace, down and with no address there; one that is there already and no more
+   * here is no error. ENODEV: neither here nor there, or no such namespace. EEXIST: another has the name there.
+   */
+  move(moves: readonly LinkMove[]): Promise<Applied>;
   /** Resolves when they pass nothing any more and their names are free; one that is gone already is no error. */
   remove(links: readonly LinkName[]): Promise<Applied>;
   /** All links of these namespaces, in order of namespace and name; of one that is not there, none. */

@@ -10,6 +10,8 @@ export interface Probe {
   readonly protocol: 'udp' | 'icmp';
   /** Of UDP; whoever answers there must be answering (`answer`). ICMP is answered by the kernel of whoever has the address. */
   readonly port?: number;
+  /** A mark that the sender's own socket gives its packets (SO_MARK, socket(7)), `0x504c0003`; none unless set. */
+  readonly mark?: string;
   /** Bytes after the UDP or ICMP header, never fragmented; 64 unless set, the least that is sent. */
   readonly payloadBytes?: number;
 }
@@ -49,10 +51,47 @@ export interface Answering {
   close(): Promise<void>;
 }
 
+/** Where a stream may end. */
+export interface StreamPlace extends AnswerPlace {
+  readonly protocol: 'tcp' | 'udp';
+}
+
+/** Takes what streams bring, until it is closed. */
+export interface Receiving {
+  /**
+   * What came to each place since it began, in their order: payload, and the headers that it had on an Ethernet (UDP: 42
+   * bytes a datagram; TCP: 66 a full segment). Of UDP all that reached the namespace counts, also what the receiver was too
+   * slow to read.
+   */
+  wireBytes(): Promise<readonly number[]>;
+  close(): Promise<void>;
+}
+
+/** Packets one after another, from a namespace. */
+export interface Stream {
+  readonly from: NamespaceName;
+  readonly to: Ipv4Address;
+  readonly port: number;
+  readonly protocol: 'tcp' | 'udp';
+  /** Of UDP, of each datagram; 1472 unless set, which fills an Ethernet frame. */
+  readonly payloadBytes?: number;
+  /** Of UDP: no faster than this on the wire; as fast as it goes unless set. */
+  readonly rateBitsPerSec?: number;
+}
+
+/** Streams that run until they are closed. */
+export interface Streaming {
+  close(): Promise<void>;
+}
+
 /** Who reaches whom, found by real packets from inside a namespace, or by the packet's walk through the simulation. */
 export interface Probes {
   /** @throws HostError EADDRINUSE, ENODEV where the namespace is not there */
   answer(places: readonly AnswerPlace[]): Promise<Answering>;
   /** All at once; results in the order of the probes. What gets no answer takes a moment. @throws HostError ENODEV */
   send(probes: readonly Probe[]): Promise<readonly ProbeResult[]>;
+  /** @throws HostError EADDRINUSE, ENODEV, EOPNOTSUPP where nothing models how fast packets go */
+  receive(places: readonly StreamPlace[]): Promise<Receiving>;
+  /** Begins all at once. A TCP stream without anybody at its end: ECONNREFUSED is told as EHOSTUNREACH. @throws HostError ENODEV, EHOSTUNREACH, EOPNOTSUPP */
+  stream(streams: readonly Stream[]): Promise<Streaming>;
 }

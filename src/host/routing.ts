@@ -73,12 +73,21 @@ export interface FdbEntry {
 /** One line of a table of the kernel's. */
 export type RoutingEntry = AddressEntry | RouteEntry | RuleEntry | NeighbourEntry | ProxyEntry | FdbEntry;
 
+/** An address to be told to everybody on a link: that it is at the link's MAC from now on. */
+export interface Announcement {
+  readonly namespace: NamespaceName;
+  readonly link: string;
+  readonly address: Ipv4Address;
+}
+
 /** Addresses, routes, neighbours and forwarding databases. */
 export interface Routing {
   /** One that is there is left as it is. ENODEV: no such link or namespace; EEXIST: another in its place (a route to the same destination, an FDB entry of the same MAC). */
   add(entries: readonly RoutingEntry[]): Promise<Applied>;
   /** One that is gone already, or whose link is, is no error. */
   remove(entries: readonly RoutingEntry[]): Promise<Applied>;
+  /** Sends a gratuitous ARP for each (RFC 5227, 2.3). ENODEV: no such link or namespace; ENETDOWN: the link is down. */
+  announce(announcements: readonly Announcement[]): Promise<Applied>;
   /**
    * What somebody put into the tables of these namespaces, in the fields above, in order of `entryKey`; not what the
    * kernel puts there itself (routes of protocol kernel, learned neighbours and FDB entries, a link's own MAC). Of proxy

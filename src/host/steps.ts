@@ -3,10 +3,12 @@ import type { CgroupLimit, CgroupPath, CgroupSpec } from './cgroups.ts';
 import type { ContainerSpec } from './containers.ts';
 import { elementKey, type FirewallChange } from './firewall.ts';
 import type { Host } from './host.ts';
-import type { LinkChange, LinkName, LinkSpec } from './links.ts';
+import type { LinkChange, LinkMove, LinkName, LinkSpec } from './links.ts';
 import type { NamespaceName } from './namespaces.ts';
-import { entryKey, type RoutingEntry } from './routing.ts';
+import { type Announcement, entryKey, type RoutingEntry } from './routing.ts';
+import { shaperKey, type ShaperObject } from './shaper.ts';
 import type { SupervisorSettings } from './supervision.ts';
+import { type VfChange, type VfCount, vfKey, type VfName } from './virtual-functions.ts';
 
 /** What each changing verb takes: one entry a verb, named `capability.verb`. A new capability adds its lines here. */
 export interface Verbs {
@@ -21,10 +23,18 @@ export interface Verbs {
   'namespaces.remove': NamespaceName;
   'links.create': LinkSpec;
   'links.set': LinkChange;
+  'links.move': LinkMove;
   'links.remove': LinkName;
+  'virtualFunctions.enable': VfCount;
+  'virtualFunctions.set': VfChange;
+  'virtualFunctions.bind': VfName;
+  'virtualFunctions.unbind': VfName;
   'routing.add': RoutingEntry;
   'routing.remove': RoutingEntry;
+  'routing.announce': Announcement;
   'firewall.apply': FirewallChange;
+  'shaper.add': ShaperObject;
+  'shaper.remove': ShaperObject;
 }
 
 export type Verb = keyof Verbs;
@@ -45,10 +55,18 @@ export const SEND: { readonly [V in Verb]: (host: Host, batch: readonly Verbs[V]
   'namespaces.remove': (host, batch) => host.namespaces.remove(batch),
   'links.create': (host, batch) => host.links.create(batch),
   'links.set': (host, batch) => host.links.set(batch),
+  'links.move': (host, batch) => host.links.move(batch),
   'links.remove': (host, batch) => host.links.remove(batch),
+  'virtualFunctions.enable': (host, batch) => host.virtualFunctions.enable(batch),
+  'virtualFunctions.set': (host, batch) => host.virtualFunctions.set(batch),
+  'virtualFunctions.bind': (host, batch) => host.virtualFunctions.bind(batch),
+  'virtualFunctions.unbind': (host, batch) => host.virtualFunctions.unbind(batch),
   'routing.add': (host, batch) => host.routing.add(batch),
   'routing.remove': (host, batch) => host.routing.remove(batch),
+  'routing.announce': (host, batch) => host.routing.announce(batch),
   'firewall.apply': (host, batch) => host.firewall.apply(batch),
+  'shaper.add': (host, batch) => host.shaper.add(batch),
+  'shaper.remove': (host, batch) => host.shaper.remove(batch),
 };
 
 /** What a step acts on, for people and logs. */
@@ -63,11 +81,23 @@ export function targetOf(step: Step): string {
       return step.with.parent;
     case 'links.create':
     case 'links.set':
+    case 'links.move':
     case 'links.remove':
       return step.with.namespace === '' ? step.with.name : `${step.with.namespace}: ${step.with.name}`;
     case 'routing.add':
     case 'routing.remove':
       return entryKey(step.with);
+    case 'routing.announce':
+      return `${step.with.address} dev ${step.with.namespace === '' ? '' : `${step.with.namespace}: `}${step.with.link}`;
+    case 'virtualFunctions.enable':
+      return step.with.pf;
+    case 'virtualFunctions.set':
+    case 'virtualFunctions.bind':
+    case 'virtualFunctions.unbind':
+      return vfKey(step.with);
+    case 'shaper.add':
+    case 'shaper.remove':
+      return shaperKey(step.with);
     case 'firewall.apply':
       return firewallTarget(step.with);
     case 'namespaces.create':

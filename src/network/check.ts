@@ -1,6 +1,13 @@
 import { AddressError, type Ipv4Prefix, isWithin, overlaps, parseAddress, parsePrefix } from '../host/ipv4.ts';
 import { BRIDGE_PORTS_MAX } from '../host/links.ts';
-import { type AttachedContainer, hasGateway, type NetworkDesired, NetworkError, type NetworkSpec } from './desired.ts';
+import {
+  type AttachedContainer,
+  hasGateway,
+  isByVf,
+  type NetworkDesired,
+  NetworkError,
+  type NetworkSpec,
+} from './desired.ts';
 import { TUNNEL_PORT } from './frame.ts';
 import { mtuMaxOf } from './segment.ts';
 import { isUsable, usable } from './shared.ts';
@@ -58,7 +65,12 @@ function checkSpec(spec: NetworkSpec, underlay: Ipv4Prefix | undefined, uplinkMt
   if (segment.address !== segment.first)
     refuse(`${spec.pool} is an address in a network, not a network: its host bits must be 0`);
   if (spec.internal && spec.nat) refuse('it cannot be internal and have a way out: leave out one of internal and nat');
-  if (spec.kind === 'intranet' && (spec.internal || spec.nat)) refuse('internal and nat are not for an intranet');
+  if (!isBridged(spec) && (spec.internal || spec.nat))
+    refuse(`internal and nat are not for an ${spec.kind === 'intranet' ? 'intranet' : 'SR-IOV network'}`);
+  if (isByVf(spec) !== (spec.vf !== undefined))
+    refuse('"vf" is for SR-IOV networks, and for an intranet by VFs: these need it');
+  if (spec.kind !== 'sriov' && spec.gateway !== undefined) refuse('"gateway" is for an SR-IOV network alone');
+  if (spec.gateway !== undefined) checkGateway(about, spec, spec.gateway);
   if (spec.kind !== 'intranet' && spec.by !== undefined) refuse('"by" is for an intranet alone');
   if (usable(spec).highest < usable(spec).lowest) refuse(`${spec.pool} has no address for a container: make it larger`);
   if (spec.mtu !== undefined && !(Number.isInteger(spec.mtu) && spec.mtu >= MTU_MIN && spec.mtu <= MTU_MAX))
@@ -69,6 +81,15 @@ function checkSpec(spec: NetworkSpec, underlay: Ipv4Prefix | undefined, uplinkMt
     );
   if (spec.kind === 'intranet' && underlay !== undefined && !covers(underlay, spec.pool))
     refuse(`${spec.pool} is not part of the underlay ${underlay}: an intranet address must be one of it`);
+}
+
+const isBridged = ({ kind }: NetworkSpec): boolean => kind === 'bridge' || kind === 'overlay';
+
+function checkGateway(about: string, spec: NetworkSpec, gateway: string): void {
+  const { lowest, highest } = usable(spec);
+  const number = readable(about, gateway, parseAddress);
+  if (number < lowest || number > highest)
+    throw new NetworkError(about, `gateway ${gateway} is no address of a host in ${spec.pool}`);
 }
 
 const covers = (outer: Ipv4Prefix, inner: Ipv4Prefix): boolean => {
@@ -127,9 +148,11 @@ function checkContainer({ name, attachments = [] }: AttachedContainer, specs: Re
     if (publish.length > 0 && !hasGateway(spec))
       throw new NetworkError(
         name,
-        spec.internal
-          ? `network ${network} is internal: nothing of it can be published; give the container an intranet address`
-          : `network ${network} has no way in: set nat: true, or give the container an intranet address`,
+        !isBridged(spec)
+          ? `its containers are on the wire of network ${network} themselves: nothing of it is published`
+          : spec.internal
+            ? `network ${network} is internal: nothing of it can be published; give the container an intranet address`
+            : `network ${network} has no way in: set nat: true, or give the container an intranet address`,
       );
     for (const { protocol, hostPort, containerPort, hostAddress } of publish) {
       if (protocol === 'udp' && hostPort === TUNNEL_PORT)
@@ -155,7 +178,7 @@ function checkSize(containers: readonly AttachedContainer[], specs: ReadonlyMap<
       counts.set(network, count);
       const { kind } = specs.get(network)!;
       const most = kind === 'overlay' ? BRIDGE_PORTS_MAX - 1 : BRIDGE_PORTS_MAX;
-      if (kind !== 'intranet' && count > most)
+      if ((kind === 'bridge' || kind === 'overlay') && count > most)
         throw new NetworkError(
           name,
           `network ${network} has ${most} containers on this host, which is all a bridge holds`,

@@ -18,6 +18,8 @@ const NAT_DST = -100;
 const NAT_SRC = 100;
 /** NF_BR_PRI_NAT_DST_BRIDGED (include/uapi/linux/netfilter_bridge.h): before anything else looks at a frame. */
 const BRIDGED = -300;
+/** NF_IP_PRI_MANGLE (include/uapi/linux/netfilter_ipv4.h): before any translation. */
+const MANGLE = -150;
 
 const value = (field: FirewallField, is: string): FirewallMatch => ({ fields: [field], is: { value: is } });
 const within = (set: string, ...fields: FirewallField[]): FirewallMatch => ({ fields, is: { set } });
@@ -29,12 +31,14 @@ const rule = (verdict: FirewallVerdict, ...when: FirewallMatch[]): FirewallRule 
  * Of the bridge, `closed`: ports, tunnels too, of networks with no way in or out.
  * `ours`: all links that containers are behind. `closed`: bridges with no way in or out. `ways`: bridges with a way out,
  * and their segments. `inside`: each bridge with itself. `natted`: segments that leave by the host's address. `serving`
- * and `intranet`: host ends of intranet addresses. `peers`: hosts that tunnels come from.
+ * and `intranet`: host ends of intranet addresses. `peers`: hosts that tunnels come from. `marks`: of each container that
+ * is shaped, by the port it sends from and its address there, the mark of its class.
  */
 const SETS: readonly FirewallSet[] = [
   { family: 'bridge', name: 'ports', fields: ['iifname'] },
   { family: 'bridge', name: 'bindings', fields: ['iifname', 'ether saddr', 'ip saddr'] },
   { family: 'bridge', name: 'closed', fields: ['iifname'] },
+  { family: 'bridge', name: 'marks', fields: ['iifname', 'ip saddr'], to: ['meta mark'] },
   { family: 'inet', name: 'ours', fields: ['iifname'] },
   { family: 'inet', name: 'closed', fields: ['iifname'] },
   { family: 'inet', name: 'ways', fields: ['iifname', 'ip saddr'], intervals: true },
@@ -43,6 +47,7 @@ const SETS: readonly FirewallSet[] = [
   { family: 'inet', name: 'serving', fields: ['iifname'] },
   { family: 'inet', name: 'intranet', fields: ['iifname', 'ip saddr'] },
   { family: 'inet', name: 'peers', fields: ['ip saddr'] },
+  { family: 'inet', name: 'marks', fields: ['iifname', 'ip saddr'], to: ['meta mark'] },
   { family: 'inet', name: 'published', fields: ['meta l4proto', 'th dport'], to: ['ip daddr', 'th dport'] },
   {
     family: 'inet',
@@ -52,6 +57,12 @@ const SETS: readonly FirewallSet[] = [
   },
 ];
 
+/**
+ * What comes from a container has no mark: it loses what its sender set on its way out of the namespace (skb_scrub_packet).
+ * One of ours stays with it through bridge, routing, translation and tunnel, until it leaves the host's own namespace.
+ */
+const marked = rule({ mark: { map: 'marks', by: ['iifname', 'ip saddr'] } });
+
 /** A container sends from its own MAC and address, in IP and in ARP, and nothing else (IPv6 neither). */
 const ANTI_SPOOFING: FirewallChain = {
   family: 'bridge',
@@ -60,6 +71,8 @@ const ANTI_SPOOFING: FirewallChain = {
   hook: 'prerouting',
   priority: BRIDGED,
   rules: [
+    // First: what is accepted goes no further, and what is forged is dropped, marked or not.
+    marked,
     rule(
       'accept',
       within('ports', 'iifname'),
@@ -128,6 +141,8 @@ export const FRAME: FirewallFrame = {
   chains: [
     ANTI_SPOOFING,
     CLOSED,
+    // Ports that are no bridge's.
+    { family: 'inet', name: 'marking', type: 'filter', hook: 'prerouting', priority: MANGLE, rules: [marked] },
     {
       family: 'inet',
       name: 'prerouting',

@@ -1,8 +1,14 @@
 import type { NamespaceName } from '../host/namespaces.ts';
 import { FRAME } from './frame.ts';
+import type { NetworkSpec } from './desired.ts';
+import { type HeldFunctions, NOTHING_HELD } from './functions.ts';
 import { intranetPart } from './intranet.ts';
 import type { Endpoint, HostNetwork, Picture, PictureLink, PicturePart, Uplink } from './picture.ts';
+import type { NetworkObserved } from './observe.ts';
+import { linkKey } from './functions-plan.ts';
+import { isOurs } from './names.ts';
 import { endpointPart, networkPart } from './segment.ts';
+import { functionsOf, vfPart } from './sriov.ts';
 
 /** Everything that a host's networks consist of. */
 export interface HostNetworks {
@@ -12,32 +18,55 @@ export interface HostNetworks {
   readonly endpoints: readonly Endpoint[];
   /** Namespaces for containers that have no endpoint, too. */
   readonly namespaces: readonly NamespaceName[];
+  /** VFs in containers' hands, or not yet given back. */
+  readonly held: HeldFunctions;
 }
 
 /** No networks at all. */
-export const NO_NETWORKS: HostNetworks = { uplink: null, networks: [], endpoints: [], namespaces: [] };
+export const NO_NETWORKS: HostNetworks = {
+  uplink: null,
+  networks: [],
+  endpoints: [],
+  namespaces: [],
+  held: NOTHING_HELD,
+};
 
 /** What it all should look like on the host. */
-export function pictureOf({ uplink, networks, endpoints, namespaces }: HostNetworks): Picture {
+export function pictureOf(
+  { uplink, networks, endpoints, namespaces, held }: HostNetworks,
+  observed: Pick<NetworkObserved, 'functions' | 'links'>,
+): Picture {
   const specs = new Map(networks.map(({ spec }) => [spec.name, spec]));
   const parts: PicturePart[] = [
-    ...networks.filter(({ spec }) => spec.kind !== 'intranet').map((network) => networkPart(network, uplink)),
+    ...networks.filter(({ spec }) => isBridged(spec)).map((network) => networkPart(network, uplink)),
     ...endpoints.flatMap((endpoint): PicturePart[] => {
       const spec = specs.get(endpoint.network);
       if (spec === undefined) return [];
+      if (spec.kind === 'sriov') return [vfPart(endpoint, spec, uplink)];
       if (spec.kind !== 'intranet') return [endpointPart(endpoint, spec, uplink)];
       return uplink === null ? [] : [intranetPart(endpoint, spec, uplink)];
     }),
   ];
-  const isRouted = networks.some(({ spec }) => spec.kind === 'intranet' || spec.nat);
+  const isRouted = networks.some(({ spec }) => (spec.kind === 'intranet' && spec.by !== 'vf') || spec.nat);
+  // Only links that nobody but Plimsoll marked are asked about: a VF's own is not known by its name.
+  const marked = new Set(observed.links.filter((link) => link.device !== undefined && isOurs(link)).map(linkKey));
+  const functions = functionsOf(endpoints, specs, held, observed.functions, marked);
   return {
     namespaces,
-    links: [...(uplink !== null && isRouted ? [forwarding(uplink)] : []), ...parts.flatMap(({ links = [] }) => links)],
+    functions,
+    announcements: parts.flatMap(({ announcements = [] }) => announcements),
+    links: [
+      ...functions.links,
+      ...(uplink !== null && isRouted ? [forwarding(uplink)] : []),
+      ...parts.flatMap(({ links = [] }) => links),
+    ],
     entries: parts.flatMap(({ entries = [] }) => entries),
     frame: networks.length === 0 ? null : FRAME,
     elements: distinct(parts.flatMap(({ elements = [] }) => elements)),
   };
 }
+
+const isBridged = ({ kind }: NetworkSpec): boolean => kind === 'bridge' || kind === 'overlay';
 
 /** Replies come in by the uplink, and are routed on. Only this link is asked for: what else the host routes is its own. */
 const forwarding = ({ link }: Uplink): PictureLink => ({

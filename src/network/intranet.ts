@@ -1,16 +1,20 @@
-import { formatAddress, type Ipv4Prefix, parsePrefix } from '../host/ipv4.ts';
 import type { RoutingEntry } from '../host/routing.ts';
 import type { NetworkSpec } from './desired.ts';
 import { endpointAlias, macOf, portName } from './names.ts';
 import { element, type Endpoint, type PicturePart, type Uplink } from './picture.ts';
 import { plain, tableOf, veth } from './segment.ts';
+import { onTheUnderlay, vfPart } from './sriov.ts';
 
 /** A next hop that every container may use, because each is alone on its link with the host (RFC 3927: link-local). */
 const NEXT_HOP = '169.254.1.1';
 
 /** A container's intranet address: an address of the underlay on an interface of its own. */
 export const intranetPart = (endpoint: Endpoint, spec: NetworkSpec, uplink: Uplink): PicturePart =>
-  spec.by === 'macvlan' ? macvlanPart(endpoint, uplink) : routedPart(endpoint, uplink);
+  spec.by === 'vf'
+    ? vfPart(endpoint, spec, uplink)
+    : spec.by === 'macvlan'
+      ? macvlanPart(endpoint, uplink)
+      : routedPart(endpoint, uplink);
 
 /** The host answers ARP for the address, and routes to the container alone. */
 function routedPart(
@@ -53,39 +57,24 @@ function routedPart(
       element('inet', 'serving', [port]),
       element('inet', 'intranet', [port, address]),
     ],
+    announcements: [{ namespace: '', link: uplink.link, address }],
   };
 }
 
 /** The container is on the wire itself: the host's filter sees nothing of it, and the host cannot reach it. */
-function macvlanPart(
-  { container, namespace, network, link, address, mac, secondary }: Endpoint,
-  uplink: Uplink,
-): PicturePart {
-  const inside = { namespace, link } as const;
-  const table = tableOf(link);
-  const { gateway: via } = uplink;
-  const out = { ...inside, to: '0.0.0.0/0', source: address } as const;
+function macvlanPart(endpoint: Endpoint, uplink: Uplink): PicturePart {
+  const { container, namespace, network, link, address, mac } = endpoint;
   return {
     links: [
       {
-        ...inside,
+        namespace,
         name: link,
         kind: { type: 'macvlan', parent: uplink.link },
         settings: { ...plain(uplink.mtu), alias: endpointAlias(network, container), mac, forwarding: false },
         why: `intranet address ${address} of ${container}`,
       },
     ],
-    entries: [
-      // Alone, so that what the container begins goes where it would without it: only replies know the way to the wire.
-      { kind: 'address', ...inside, prefix: `${address}/32` },
-      { kind: 'rule', namespace, from: address, table },
-      // Whoever is on the wire is answered directly: the next router need not send back what came from beside it.
-      { kind: 'route', ...inside, to: underlayOf(uplink), source: address, table },
-      ...(via === undefined ? [] : [{ kind: 'route', ...out, via, table } satisfies RoutingEntry]),
-      ...(secondary || via === undefined ? [] : [{ kind: 'route', ...out, via } satisfies RoutingEntry]),
-    ],
+    entries: onTheUnderlay(endpoint, uplink),
+    announcements: [{ namespace, link, address }],
   };
 }
-
-const underlayOf = ({ address, bits }: Uplink): Ipv4Prefix =>
-  `${formatAddress(parsePrefix(`${address}/${bits}`).first)}/${bits}`;

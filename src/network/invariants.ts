@@ -1,7 +1,9 @@
 import type { LinkState } from '../host/links.ts';
+import { vfKey } from '../host/virtual-functions.ts';
 import { endpointOf } from './names.ts';
 import type { NetworkObserved } from './observe.ts';
 import { segmentOf, type Shared } from './shared.ts';
+import { NO_MAC } from './sriov.ts';
 
 /** A host of several, as it was observed. */
 export interface ObservedHost {
@@ -26,7 +28,7 @@ interface Interface {
 }
 
 /**
- * What must hold at every moment, between any two steps of any host: no MAC and no address in two hands, nothing on a
+ * What must hold at every moment, between any two steps of any host: no MAC, no address, no mark in two hands, nothing on a
  * link that is not leased, no link without the filter that holds it back. A host that is `away`, taken for dead by the
  * others, keeps what it had until it finds out: it does not count meanwhile.
  */
@@ -44,6 +46,8 @@ export function brokenNetworks(
       return spec === undefined ? [] : [`address ${address} of ${segmentOf(spec, host)}`];
     }),
     ...hosts.flatMap(unfiltered),
+    ...hosts.flatMap(markedAlike),
+    ...hosts.flatMap(functionsAlike),
   ];
 }
 
@@ -103,5 +107,35 @@ function unfiltered({ host, network: { links, firewall } }: ObservedHost): Broke
     return [
       { host, about: container, message: `its port ${name} in ${network} is up, and the filter does not know it` },
     ];
+  });
+}
+
+/** A mark is one container's: by it its packets find their class. */
+function markedAlike({ host, network: { links, firewall } }: ObservedHost): BrokenNetwork[] {
+  const owners = new Map(
+    links.flatMap(({ namespace, name, alias }) => {
+      const endpoint = namespace === '' ? endpointOf(alias) : null;
+      return endpoint === null ? [] : [[name, endpoint.container] as const];
+    }),
+  );
+  const holders = new Map<string, string>();
+  return firewall.elements.flatMap(({ set, key, value }): BrokenNetwork[] => {
+    const owner = set === 'marks' && value !== undefined ? owners.get(key.split(' . ')[0]!) : undefined;
+    if (owner === undefined) return [];
+    const holder = holders.get(value!);
+    holders.set(value!, owner);
+    if (holder === undefined || holder === owner) return [];
+    return [{ host, about: owner, message: `its packets are marked ${value}, and so are those of ${holder}` }];
+  });
+}
+
+/** No two VFs of a host that can send have one MAC. */
+function functionsAlike({ host, network: { functions } }: ObservedHost): BrokenNetwork[] {
+  const holders = new Map<string, string>();
+  return functions.virtual.flatMap((vf): BrokenNetwork[] => {
+    if (vf.driver === null || vf.mac === NO_MAC) return [];
+    const holder = holders.get(vf.mac);
+    holders.set(vf.mac, vfKey(vf));
+    return holder === undefined ? [] : [{ host, about: vfKey(vf), message: `has MAC ${vf.mac}, and so has ${holder}` }];
   });
 }

@@ -4,6 +4,7 @@ import { parsePrefix } from '../host/ipv4.ts';
 import type { LinkState } from '../host/links.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
 import { MAIN_TABLE, type RoutingEntry } from '../host/routing.ts';
+import type { FoundFunctions } from '../host/virtual-functions.ts';
 import { NetworkError } from './desired.ts';
 import { isOurs } from './names.ts';
 import type { Uplink } from './picture.ts';
@@ -16,6 +17,7 @@ export interface NetworkObserved {
   readonly links: readonly LinkState[];
   readonly entries: readonly RoutingEntry[];
   readonly firewall: FirewallState;
+  readonly functions: FoundFunctions;
   /** Where it was not looked: what is in these namespaces is as it was left. */
   readonly unseen?: ReadonlySet<NamespaceName>;
 }
@@ -28,11 +30,15 @@ export async function observeNetwork(
 ): Promise<NetworkObserved> {
   const namespaces = await host.namespaces.list();
   const all = ['', ...new Set([...namespaces, ...foreign])].filter((name) => !unseen.has(name));
-  const [links, firewall] = await Promise.all([host.links.list(all), host.firewall.read()]);
+  const [links, firewall, functions] = await Promise.all([
+    host.links.list(all),
+    host.firewall.read(),
+    host.virtualFunctions.list(all.filter((name) => name !== '')),
+  ]);
   // Where there is but a loopback nothing is attached: of a thousand new namespaces the tables are not asked.
   const attached = new Set(links.flatMap(({ type, namespace }) => (type === 'loopback' ? [] : [namespace])));
   const entries = await host.routing.list(all.filter((name) => name === '' || attached.has(name)));
-  return { namespaces, links, entries, firewall, unseen };
+  return { namespaces, links, entries, firewall, functions, unseen };
 }
 
 /**

@@ -2,15 +2,16 @@ import type { FirewallElement, FirewallFrame } from '../host/firewall.ts';
 import { formatAddress, type Ipv4Address, type Ipv4Prefix, type MacAddress, parsePrefix } from '../host/ipv4.ts';
 import type { LinkKind, LinkSettings } from '../host/links.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
-import type { RoutingEntry } from '../host/routing.ts';
+import type { Announcement, RoutingEntry } from '../host/routing.ts';
 import type { NetworkSpec, PublishedPort } from './desired.ts';
+import type { PictureFunctions, VfRates } from './sriov.ts';
 
 /** A link to be there. */
 export interface PictureLink {
   readonly namespace: NamespaceName;
   readonly name: string;
   /** Undefined: it comes with another link, as its peer, or is the host's own and only these settings of it are wanted. */
-  readonly kind?: LinkKind;
+  readonly kind?: LinkKind | { readonly type: 'vf' };
   readonly settings: LinkSettings;
   readonly why: string;
 }
@@ -24,10 +25,13 @@ export interface Picture {
   /** Null: no filter is needed. */
   readonly frame: FirewallFrame | null;
   readonly elements: readonly FirewallElement[];
+  /** Addresses that others on the wire are told of when they come. */
+  readonly announcements: readonly Announcement[];
+  readonly functions: PictureFunctions;
 }
 
 /** The part of a picture that one network or container adds. */
-export type PicturePart = Partial<Omit<Picture, 'frame'>>;
+export type PicturePart = Partial<Omit<Picture, 'frame' | 'functions'>>;
 
 /** The link to the other hosts, as it was found. */
 export interface Uplink {
@@ -61,6 +65,8 @@ export interface Endpoint {
   readonly publish: readonly PublishedPort[];
   /** Another of the container's interfaces has the default route. */
   readonly secondary: boolean;
+  /** What its VF itself holds back or guarantees. */
+  readonly vfRates?: Partial<VfRates>;
 }
 
 /** An endpoint on another host: frames to its MAC go to that host. */

@@ -9,6 +9,7 @@ import {
 import { entryKey, type RoutingEntry } from '../host/routing.ts';
 import { samePlainData } from '../host/same.ts';
 import type { PhasedPlan, Step } from '../host/steps.ts';
+import { type FunctionSteps, linkKey as keyOf, planFunctions } from './functions-plan.ts';
 import { isOurs } from './names.ts';
 import type { NetworkObserved } from './observe.ts';
 import type { Picture, PictureLink } from './picture.ts';
@@ -19,7 +20,8 @@ import { isTableOfOurs } from './segment.ts';
  * Going: links before the filter that held them back. What somebody changed by hand is found by the same comparison.
  */
 export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPlan {
-  const picture = seenOf(whole, observed);
+  const functions = planFunctions(whole.functions, observed.functions, observed.unseen ?? NOWHERE);
+  const picture = thereOf(seenOf(whole, observed), functions);
   const links = compareLinks(picture, observed);
   const entries = compareEntries(picture, observed, links);
   const firewall = compareFirewall(picture, observed);
@@ -47,6 +49,8 @@ export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPl
   };
   return {
     detach: [
+      // First of all, so that a VF is back before its namespace goes.
+      functions.unbind,
       entries.removed.map((entry): Step => ({ verb: 'routing.remove', with: entry, why: 'nobody asks for it' })),
       links.removed.map(({ namespace, name, why }): Step => ({ verb: 'links.remove', with: { namespace, name }, why })),
       observed.namespaces
@@ -54,12 +58,14 @@ export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPl
         .map((name): Step => ({ verb: 'namespaces.remove', with: name, why: 'nobody asks for it' })),
       firewall.closing,
     ],
-    machine: [firewall.opening, ...coming(true)],
+    machine: [[...firewall.opening, ...functions.enable], functions.set, ...coming(true)],
     attach: [
       picture.namespaces
         .filter((name) => !namespaces.has(name))
         .map((name): Step => ({ verb: 'namespaces.create', with: name, why: 'a container lives in it' })),
+      [...functions.bind, ...functions.move],
       ...coming(false),
+      announced(picture, entries.added),
     ],
   };
 }
@@ -70,6 +76,38 @@ function seenOf(picture: Picture, { unseen = new Set() }: NetworkObserved): Pict
   const isSeen = ({ namespace }: { readonly namespace: string }): boolean => !unseen.has(namespace);
   return { ...picture, links: picture.links.filter(isSeen), entries: picture.entries.filter(isSeen) };
 }
+
+const NOWHERE: ReadonlySet<string> = new Set();
+
+/** What is asked of VFs' links waits until they are there: they come by a bind, under whatever name. */
+function thereOf(picture: Picture, { there }: FunctionSteps): Picture {
+  const absent = new Set(
+    [...picture.links.filter(({ kind }) => kind?.type === 'vf'), ...picture.functions.links]
+      .map(keyOf)
+      .filter((key) => !there.has(key)),
+  );
+  if (absent.size === 0) return picture;
+  return {
+    ...picture,
+    links: picture.links.filter((link) => !absent.has(keyOf(link))),
+    entries: picture.entries.filter(
+      (entry) => entry.kind === 'rule' || !absent.has(keyOf({ namespace: entry.namespace, name: entry.link })),
+    ),
+  };
+}
+
+/** Whoever knew an address elsewhere is told where it is now. */
+const announced = ({ announcements }: Picture, added: readonly RoutingEntry[]): Step[] =>
+  announcements
+    .filter(({ namespace, link, address }) =>
+      added.some(
+        (entry) =>
+          entry.namespace === namespace &&
+          ((entry.kind === 'address' && entry.link === link && entry.prefix.split('/')[0] === address) ||
+            (entry.kind === 'proxy' && entry.link === link && entry.address === address)),
+      ),
+    )
+    .map((announcement): Step => ({ verb: 'routing.announce', with: announcement, why: 'it is here now' }));
 
 const isShared = ({ namespace, kind }: PictureLink): boolean =>
   namespace === '' && (kind === undefined || kind.type === 'bridge' || kind.type === 'vxlan');
@@ -84,8 +122,6 @@ interface LinkDifference {
   readonly staying: ReadonlySet<string>;
 }
 
-const keyOf = ({ namespace, name }: LinkName): string => `${namespace}\n${name}`;
-
 function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved): LinkDifference {
   const is = new Map(observed.links.map((link) => [keyOf(link), link]));
   const wanted = new Map(links.map((link) => [keyOf(link), link]));
@@ -99,7 +135,7 @@ function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved)
   const broken = new Set<string>();
   for (const link of links) {
     const { kind } = link;
-    if (kind === undefined) continue;
+    if (kind === undefined || kind.type === 'vf') continue;
     const peer = kind.type === 'veth' && !observed.unseen?.has(kind.peer.namespace) ? kind.peer : null;
     const ends = peer === null ? [keyOf(link)] : [keyOf(link), keyOf(peer)];
     // An interface's name may be that of another network's a moment ago: by its mark it is known whose end it is.
@@ -111,7 +147,8 @@ function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved)
   }
 
   const removed = observed.links
-    .filter((link) => !foreign(link))
+    // The link of a VF goes with its driver, not by being deleted.
+    .filter((link) => !foreign(link) && link.device === undefined)
     // A namespace that goes takes its links with it, and their other ends.
     .filter((link) => !(ownNamespaces.has(link.namespace) && !kept.has(link.namespace)))
     .flatMap((link) => {
@@ -124,7 +161,7 @@ function compareLinks({ links, namespaces }: Picture, observed: NetworkObserved)
 
   const staying = new Set([...is.keys()].filter((key) => wanted.has(key) && !broken.has(key)));
   return {
-    made: links.filter((link) => link.kind !== undefined && broken.has(keyOf(link))),
+    made: links.filter((link) => link.kind !== undefined && link.kind.type !== 'vf' && broken.has(keyOf(link))),
     changed: links.flatMap((link) => {
       const now = staying.has(keyOf(link)) ? is.get(keyOf(link)) : undefined;
       // The host's own link that is not there is told where the uplink is looked for.
@@ -151,7 +188,8 @@ const differing = (wanted: LinkSettings, is: LinkState): LinkSettings =>
 function specOf({ namespace, name, kind, settings }: PictureLink): LinkSpec {
   if (name.length > LINK_NAME_LENGTH_MAX) throw new RangeError(`${name} is longer than a link's name may be`);
   const { alias = '', mac, mtu } = settings;
-  return { namespace, name, kind: kind!, alias, ...(mac !== undefined && { mac }), ...(mtu !== undefined && { mtu }) };
+  if (kind === undefined || kind.type === 'vf') throw new TypeError(`${name} is not made`);
+  return { namespace, name, kind, alias, ...(mac !== undefined && { mac }), ...(mtu !== undefined && { mtu }) };
 }
 
 function compareEntries(

@@ -1,12 +1,15 @@
 import type { NamespaceName } from '../host/namespaces.ts';
-import { type AttachedContainer, type NetworkDesired, type NetworkSpec, hasGateway } from './desired.ts';
+import { type AttachedContainer, type NetworkDesired, type NetworkSpec, hasGateway, isByVf } from './desired.ts';
+import { type HeldFunctions, holderOf } from './functions.ts';
 import { type HostNetworks, NO_NETWORKS } from './host-network.ts';
 import type { Endpoint, HostNetwork, Peer, Uplink } from './picture.ts';
 import { leaseOf, type Shared } from './shared.ts';
+import type { VfRates } from './sriov.ts';
 
 /** A container of a host, and the namespace that somebody else made for it. */
 export interface PlacedContainer extends AttachedContainer {
   readonly namespace?: NamespaceName;
+  readonly vfRates?: Partial<VfRates>;
 }
 
 /** The namespace of a container with attachments: its own by its name, unless somebody else made one. */
@@ -14,7 +17,7 @@ export const namespaceOf = ({ name, namespace }: PlacedContainer): NamespaceName
 
 /**
  * What is asked, with what hosts share, as this host must bring it about. A container's attachment without a lease is
- * left out: nothing is on a link that is not in its hand.
+ * left out, and one without the VF that it needs: nothing is on a link that is not in its hand.
  */
 export function resolve(
   host: string,
@@ -22,11 +25,15 @@ export function resolve(
   containers: readonly PlacedContainer[],
   shared: Shared,
   uplink: Uplink | null,
+  held: HeldFunctions,
 ): HostNetworks {
-  if (desired === undefined) return NO_NETWORKS;
+  if (desired === undefined) return { ...NO_NETWORKS, held };
   const specs = new Map(desired.networks.map((spec) => [spec.name, spec]));
   const attached = containers.filter(({ attachments = [] }) => attachments.length > 0);
-  const endpoints = attached.flatMap((container) => endpointsOf(host, container, specs, shared));
+  const holders = new Set(held.vfs.map(holderOf));
+  const endpoints = attached
+    .flatMap((container) => endpointsOf(host, container, specs, shared))
+    .filter((endpoint) => !isByVf(specs.get(endpoint.network)!) || holders.has(holderOf(endpoint)));
   const used = new Set(endpoints.map(({ network }) => network));
   const peers = peersOf(host, used, shared);
   return {
@@ -38,9 +45,12 @@ export function resolve(
         return { spec, peers: peers.get(spec.name) ?? [], ...(vni !== undefined && { vni }) };
       }),
     endpoints,
+    held,
     namespaces: attached.flatMap((container) => (container.namespace === undefined ? [namespaceOf(container)] : [])),
   };
 }
+
+const hasWayOut = (spec: NetworkSpec): boolean => hasGateway(spec) || spec.gateway !== undefined;
 
 function endpointsOf(
   host: string,
@@ -51,7 +61,7 @@ function endpointsOf(
   const attachments = container.attachments ?? [];
   // The first that has a way out has the default route; an intranet address only where nothing else has one.
   const ways = attachments.map(({ network }) => specs.get(network)).filter((spec) => spec !== undefined);
-  const main = ways.find(hasGateway) ?? ways.find(({ kind }) => kind === 'intranet');
+  const main = ways.find(hasWayOut) ?? ways.find(({ kind }) => kind === 'intranet');
   return attachments.flatMap((attachment, index): Endpoint[] => {
     const lease = leaseOf(shared, host, container.name, attachment)?.value;
     if (lease === undefined || !specs.has(attachment.network)) return [];
@@ -65,6 +75,7 @@ function endpointsOf(
         mac: lease.mac,
         publish: attachment.publish,
         secondary: main?.name !== attachment.network,
+        ...(container.vfRates !== undefined && { vfRates: container.vfRates }),
       },
     ];
   });

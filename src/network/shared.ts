@@ -67,7 +67,7 @@ const VNI_MAX = 2 ** 24 - 1;
  * whatever their networks are called. No name has an `@` in it: see `checkNetworks`.
  */
 export const segmentOf = ({ kind, name }: NetworkSpec, host: string): string =>
-  ({ bridge: `${name}@${host}`, overlay: name, intranet: '@underlay' })[kind];
+  ({ bridge: `${name}@${host}`, overlay: name, sriov: name, intranet: '@underlay' })[kind];
 
 /** Of a bridge network each host has its own record; the others are known everywhere by their names. */
 const recordOf = ({ kind, name }: NetworkSpec, host: string): string => (kind === 'bridge' ? `${name}@${host}` : name);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { exactlyOne, kindOf, name, strict } from './fields.ts';
-import { address, linkName, mac, mtu, prefix } from './network-fields.ts';
+import { duration, exactlyOne, kindOf, name, strict } from './fields.ts';
+import { address, KNOBS, linkName, mac, mtu, prefix } from './network-fields.ts';
 
 /** A container, and which of its networks where it has several: `c5`, `c5@office`. */
 const holder = z
@@ -75,9 +75,34 @@ const LINKS = {
     netns,
   }),
   macvlan: strict({ macvlan: linkName, parent: linkName, mtu: mtu.optional(), netns }),
+  // Kinds that need nothing said of them but their handle (tc(8)).
+  qdisc: strict({
+    qdisc: z.enum(['htb', 'pfifo', 'bfifo']),
+    handle: z.string().regex(/^[0-9a-f]{1,4}:$/, "no handle: write it as tc does, '1:'"),
+    dev: linkName,
+    netns,
+  }),
 };
 
-const GONE = { namespace: LINKS.namespace, link: strict({ link, netns }) };
+const GONE = {
+  namespace: LINKS.namespace,
+  link: strict({ link, netns }),
+  qdisc: strict({ qdisc: z.literal('root', 'write qdisc: root'), dev: linkName, netns }),
+};
+
+/** A VF of a card, `{ pf: ens1, index: 0 }`. */
+export const VF = { pf: linkName, index: z.int().min(0).max(255) };
+const vf = strict(VF);
+
+/** Into a namespace, or to the host's own by default; under the name it has unless another is given. */
+const move = strict({
+  vf: vf.optional(),
+  link: linkName.optional(),
+  netns,
+  to: netns,
+  as: linkName.optional(),
+}).superRefine(exactlyOne(['vf', 'link'], 'what moves'));
+export type MoveWritten = z.infer<typeof move>;
 
 /** One of several forms, told apart by the key that only it has. */
 const oneOf = <Forms extends Record<string, z.ZodType>>(forms: Forms) =>
@@ -103,7 +128,15 @@ const listed = <T extends z.ZodType>(one: T) =>
     .pipe(z.array(one).min(1));
 
 const BY_HAND = {
+  enable: listed(strict({ pf: linkName, vfs: z.int().min(0).max(256) })).optional(),
+  unbind: listed(vf).optional(),
+  vf: listed(strict({ ...VF, set: strict({ mac: mac.optional(), ...KNOBS }) })).optional(),
+  bind: listed(vf).optional(),
+  flap: listed(strict({ nic: linkName, for: duration })).optional(),
+  hold: listed(strict({ namespace: name, for: duration })).optional(),
+  hide: listed(vf).optional(),
   create: listed(oneOf(LINKS)).optional(),
+  move: listed(move).optional(),
   set: listed(
     strict({
       link,
@@ -123,7 +156,7 @@ const BY_HAND = {
   remove: listed(oneOf(ENTRIES)).optional(),
 };
 
-/** `{ host: h1, remove: { fdbOf: c2 } }`: several things are done in the order create, set, delete, add, remove. */
+/** `{ host: h1, remove: { fdbOf: c2 } }`: several things are done in the order in which they stand in `BY_HAND`. */
 export const byHand = strict({ host: name.optional(), ...BY_HAND }).refine(
   (written) => (Object.keys(BY_HAND) as (keyof typeof BY_HAND)[]).some((verb) => written[verb] !== undefined),
   `by hand nothing is done: write one of ${Object.keys(BY_HAND).join(', ')}`,

@@ -1,15 +1,19 @@
 import { z } from 'zod';
 import { type Bytes, parseBytes, UnitError } from '../host/units.ts';
 import { duration, exactlyOne, kindOf, name, strict } from './fields.ts';
+import { HOST_CLAIMS, type HostClaimWritten } from './host-claims.ts';
 import { address } from './network-fields.ts';
+import type { CardClaim } from './cards.ts';
 import type { ReachClaim } from './reach.ts';
 import type { Claim } from './scenario.ts';
+import type { TrafficClaim } from './traffic.ts';
 
 /** Payloads that IPv4 and UDP can carry: 65 535 less 28 bytes of headers. */
 const PAYLOAD_MAX_BYTES = 65_507;
 
-/** What is claimed of containers and memory. */
-type MemoryClaim = Exclude<Claim, ReachClaim>;
+/** What is claimed of containers, memory and what Plimsoll says: it names nothing that is to be looked up. */
+type MemoryClaim = Exclude<Claim, ReachClaim | TrafficClaim | CardClaim>;
+export type ClaimWritten = MemoryClaim | ReachWritten | HostClaimWritten;
 
 const end = z.string().min(1);
 const ends = z.unknown().transform((written) => (Array.isArray(written) ? (written as unknown[]) : [written]));
@@ -84,8 +88,17 @@ const CLAIMS = {
       contains,
     }),
   ),
+  refused: strict({ container: name.optional(), contains: z.string().min(1) }).transform(
+    ({ container, contains }): MemoryClaim => ({
+      kind: 'refused',
+      ...(container !== undefined && { container }),
+      contains,
+    }),
+  ),
+  told: strict({ contains: z.string().min(1) }).transform(({ contains }): MemoryClaim => ({ kind: 'told', contains })),
   reaches: reach('reaches'),
   cannotReach: reach('cannotReach'),
+  ...HOST_CLAIMS,
 };
 
 const CLAIM_NAMES = Object.keys(CLAIMS) as (keyof typeof CLAIMS)[];
@@ -105,8 +118,16 @@ export const claim = strict({
   killsWithinLooks: CLAIMS.killsWithinLooks.optional(),
   passedOver: CLAIMS.passedOver.optional(),
   reason: CLAIMS.reason.optional(),
+  refused: CLAIMS.refused.optional(),
+  told: CLAIMS.told.optional(),
   reaches: CLAIMS.reaches.optional(),
   cannotReach: CLAIMS.cannotReach.optional(),
+  classified: CLAIMS.classified.optional(),
+  rate: CLAIMS.rate.optional(),
+  vf: CLAIMS.vf.optional(),
+  vfsAsBefore: CLAIMS.vfsAsBefore.optional(),
+  distinctVfs: CLAIMS.distinctVfs.optional(),
+  foreignQdisc: CLAIMS.foreignQdisc.optional(),
 })
   .superRefine(exactlyOne(CLAIM_NAMES, 'a claim'))
   .transform(({ host, ...claims }) => ({
@@ -115,11 +136,14 @@ export const claim = strict({
   }));
 
 /** Is it about who reaches whom? */
-export const isReach = (claim: MemoryClaim | ReachWritten): claim is ReachWritten =>
+export const isReach = (claim: ClaimWritten): claim is ReachWritten =>
   claim.kind === 'reaches' || claim.kind === 'cannotReach';
+
+/** Is it about a host's way out, or its cards? */
+export const isOfHost = (claim: ClaimWritten): claim is HostClaimWritten => Object.hasOwn(HOST_CLAIMS, claim.kind);
 
 /** The containers that a claim names. */
 export function containersOf(claim: MemoryClaim): readonly string[] {
   if ('containers' in claim) return claim.containers;
-  return 'container' in claim ? [claim.container] : [];
+  return 'container' in claim && claim.container !== undefined ? [claim.container] : [];
 }

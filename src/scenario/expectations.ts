@@ -1,8 +1,10 @@
 import type { Observation } from '../engine/observation.ts';
 import { formatBytes } from '../host/units.ts';
 import { type Kill, killsOf } from './kills.ts';
+import { judgeCards } from './cards.ts';
 import { judgeReach } from './reach.ts';
 import type { BackendName, Claim, Expectation, Scenario } from './scenario.ts';
+import { judgeTraffic } from './traffic.ts';
 
 /** What became of an expectation; `held` null: it does not apply to this run. */
 export interface Verdict {
@@ -95,11 +97,36 @@ function judgeClaim(claim: Claim, seen: Seen): Judgement {
         detail: reasons.length === 0 ? `${claim.container} was not killed` : reasons.join('; '),
       };
     }
+    case 'refused': {
+      const messages = seen.observations.flatMap((each) =>
+        each.kind === 'refusal' && (claim.container ?? each.container) === each.container ? [each.message] : [],
+      );
+      return judgeText(claim.contains, messages, 'nothing was refused');
+    }
+    case 'told': {
+      const messages = seen.observations.flatMap((each) =>
+        each.kind === 'note' && each.about === 'trouble' ? [each.message] : [],
+      );
+      return judgeText(claim.contains, messages, 'no trouble was told');
+    }
     case 'reaches':
     case 'cannotReach':
       return judgeReach(claim, seen.observations);
+    case 'classified':
+    case 'rate':
+      return judgeTraffic(claim, seen.observations);
+    case 'vf':
+    case 'vfsAsBefore':
+    case 'distinctVfs':
+    case 'foreignQdisc':
+      return judgeCards(claim, seen.observations);
   }
 }
+
+const judgeText = (wanted: string, messages: readonly string[], nothing: string): Judgement => ({
+  held: messages.some((message) => message.includes(wanted)),
+  detail: messages.length === 0 ? nothing : messages.join('; '),
+});
 
 function judgeCause(
   { container, cause }: Extract<Claim, { kind: 'killedBy' }>,

@@ -1,6 +1,15 @@
 import { z } from 'zod';
 import { isErrno } from '../host/errors.ts';
-import { type Bytes, formatBytes, type Milliseconds, parseBytes, parseMilliseconds, UnitError } from '../host/units.ts';
+import {
+  type BitsPerSecond,
+  type Bytes,
+  formatBytes,
+  type Milliseconds,
+  parseBitsPerSecond,
+  parseBytes,
+  parseMilliseconds,
+  UnitError,
+} from '../host/units.ts';
 import { hint } from './nearest.ts';
 
 /** No machine has more, and sums of such sizes stay exact. */
@@ -53,6 +62,15 @@ export const duration = parsed((written): Milliseconds => {
   if (value > DURATION_MAX_MS) throw new UnitError(`${written} is more than a year: write 250ms, 5s, 10m or 24h`);
   return value;
 });
+
+/** `10Mbit` */
+export const rate = parsed((written): BitsPerSecond => {
+  if (written === undefined) throw new UnitError('a rate is missing: write one, like 10Mbit');
+  if (typeof written !== 'string')
+    throw new UnitError(`${kindOf(written)} is not a rate: write 500kbit, 10Mbit or 1Gbit`);
+  if (isNegative(written)) throw new UnitError(`${written} is negative: a rate is above 0`);
+  return parseBitsPerSecond(written);
+}).refine((bitsPerSec) => bitsPerSec > 0, 'it is 0: leave it out for none');
 
 /** A duration above 0, where 0 would mean nothing. */
 export const period = duration.refine((ms) => ms > 0, 'it is 0: write a duration above 0, like 1s');

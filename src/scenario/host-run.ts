@@ -2,8 +2,10 @@ import type { Desired } from '../engine/desired.ts';
 import type { NoteObservation, Observation, ObservationSink } from '../engine/observation.ts';
 import type { Clock } from '../host/clock.ts';
 import { EngineCrash, HostError } from '../host/errors.ts';
+import type { Host } from '../host/host.ts';
+import type { NamespaceName } from '../host/namespaces.ts';
 import type { EngineFactory, ScenarioBackend, ScenarioEngine } from './run.ts';
-import { doByHand } from './by-hand.ts';
+import { type ByHand, doByHand } from './by-hand.ts';
 import { leaseIn, type Leases } from './leases.ts';
 import type { Action, Attachment, ScenarioContainer } from './scenario.ts';
 
@@ -17,12 +19,14 @@ export const asked = ({
   priority,
   workload,
   attachments,
+  egress,
 }: ScenarioContainer): Desired['containers'][number] => ({
   name,
   requestBytes,
   priority,
   workload,
   ...(attachments !== undefined && { attachments }),
+  ...(egress !== undefined && { egress }),
 });
 
 /** After a crash that a fault caused, an engine is back after so long: what a service manager takes. */
@@ -59,6 +63,8 @@ export class HostRun {
   #watching: Promise<void> = Promise.resolve();
   /** Asks again what was refused; undefined while nothing is. */
   #retrying: Promise<void> | undefined;
+  /** Namespaces that somebody made by hand: on any host Plimsoll is told of its own alone. */
+  readonly #ofOthers = new Set<NamespaceName>();
   /** While the host is silent: lets its next engine come. */
   #wake: (() => void) | undefined;
 
@@ -77,8 +83,8 @@ export class HostRun {
     this.#watching.catch(() => undefined);
   }
 
-  /** Does what the timeline says. */
-  async act(action: Action, containers: ReadonlyMap<string, ScenarioContainer>): Promise<void> {
+  /** Does what the timeline says; of what may be refused a refusal is told, and then it is not asked any more. */
+  async act(action: Action, containers: ReadonlyMap<string, ScenarioContainer>, mayBeRefused = false): Promise<void> {
     switch (action.kind) {
       case 'crash':
         this.#restart(this.#crashes, action.restartAfterMs);
@@ -88,20 +94,45 @@ export class HostRun {
       case 'hostUp':
         return this.#comeBack(action.uplink);
       case 'byHand':
-        for (const change of action.changes) {
-          const bystander = this.#backend.bystander(this.name);
-          const done = await doByHand(bystander, change, leaseIn(this.#options.leases, this.#options.file));
-          this.#note('timeline', `by hand: ${done}`);
-        }
-        return;
+        return this.#doByHand(action.changes, mayBeRefused);
       case 'start':
       case 'stop':
       case 'request':
       case 'memory':
       case 'attach':
       case 'detach':
-        this.#desired = changed(this.#desired, action, containers);
-        await this.#ask();
+      case 'egress':
+        return this.#change(action, containers, mayBeRefused);
+    }
+  }
+
+  async #doByHand(changes: readonly ByHand[], mayBeRefused: boolean): Promise<void> {
+    for (const change of changes) {
+      if (change.verb === 'namespaces.create') for (const name of change.with) this.#ofOthers.add(name);
+      const leaseOf = leaseIn(this.#options.leases, this.#options.file);
+      try {
+        this.#note('timeline', `by hand: ${await doByHand(this.#backend.bystander(this.name), change, leaseOf)}`);
+      } catch (error) {
+        if (!mayBeRefused || !(error instanceof HostError)) throw error;
+        this.tell({ kind: 'refusal', atMs: this.#nowMs(), message: `by hand: ${error.message}` });
+      }
+    }
+  }
+
+  async #change(
+    action: Change,
+    containers: ReadonlyMap<string, ScenarioContainer>,
+    mayBeRefused: boolean,
+  ): Promise<void> {
+    const before = this.#desired;
+    this.#desired = changed(before, action, containers);
+    try {
+      await this.#ask();
+    } catch (error) {
+      if (!mayBeRefused || !isDenial(error)) throw error;
+      this.#desired = before;
+      const container = 'container' in action ? { container: action.container } : {};
+      this.tell({ kind: 'refusal', atMs: this.#nowMs(), ...container, message: error.message });
     }
   }
 
@@ -246,7 +277,7 @@ export class HostRun {
   }
 
   async #connect(): Promise<ScenarioEngine> {
-    const host = await this.#backend.connect(this.name);
+    const host = withoutThose(await this.#backend.connect(this.name), this.#ofOthers);
     const { sink, zeroMs } = this.#options;
     return this.#options.engineFor(host, {
       sink: (observation) => {
@@ -264,9 +295,22 @@ export class HostRun {
 
   /** What the supervisor saw before and no engine has taken yet is told first, so that a recording stands in order of time. */
   #note(about: NoteObservation['about'], message: string): void {
-    this.#notes.push({ kind: 'note', atMs: sinceMs(this.#options.zeroMs, this.#backend.clock), about, message });
+    this.#notes.push({ kind: 'note', atMs: this.#nowMs(), about, message });
+  }
+
+  #nowMs(): number {
+    return sinceMs(this.#options.zeroMs, this.#backend.clock);
   }
 }
+
+const withoutThose = (host: Host, others: ReadonlySet<NamespaceName>): Host => ({
+  ...host,
+  namespaces: {
+    create: (names) => host.namespaces.create(names),
+    remove: (names) => host.namespaces.remove(names),
+    list: async () => (await host.namespaces.list()).filter((name) => !others.has(name)),
+  },
+});
 
 const isRefusal = (error: unknown): error is Error =>
   error instanceof HostError ||
@@ -274,7 +318,11 @@ const isRefusal = (error: unknown): error is Error =>
     error.name === 'EngineError' &&
     (error.cause === undefined || error.cause instanceof HostError));
 
-type Change = Extract<Action, { kind: 'start' | 'stop' | 'request' | 'memory' | 'attach' | 'detach' }>;
+/** What is asked cannot be on this host: such errors say about whom they are. */
+const isDenial = (error: unknown): error is Error =>
+  error instanceof Error && error.cause instanceof Error && 'about' in error.cause;
+
+type Change = Extract<Action, { kind: 'start' | 'stop' | 'request' | 'memory' | 'attach' | 'detach' | 'egress' }>;
 
 function changed(desired: Desired, action: Change, all: ReadonlyMap<string, ScenarioContainer>): Desired {
   if (action.kind === 'memory') return { ...desired, memory: action.memory };
@@ -285,22 +333,29 @@ function changed(desired: Desired, action: Change, all: ReadonlyMap<string, Scen
   return {
     ...desired,
     containers: containers.map((container) =>
-      container.name === action.container ? { ...container, ...changeOf(container, action) } : container,
+      container.name === action.container ? withChange(container, action) : container,
     ),
   };
 }
 
 /** What becomes of a container that is there. */
-function changeOf(
-  { attachments = [] }: Desired['containers'][number],
-  action: Extract<Change, { kind: 'request' | 'attach' | 'detach' }>,
-): Partial<Desired['containers'][number]> {
+function withChange(
+  container: Desired['containers'][number],
+  action: Extract<Change, { kind: 'request' | 'attach' | 'detach' | 'egress' }>,
+): Desired['containers'][number] {
+  const { attachments = [], egress: _, ...rest } = container;
   switch (action.kind) {
     case 'request':
-      return { requestBytes: action.requestBytes };
+      return { ...container, requestBytes: action.requestBytes };
     case 'attach':
-      return { attachments: [...attachments, action.attachment] };
+      return { ...container, attachments: [...attachments, action.attachment] };
     case 'detach':
-      return { attachments: attachments.filter(({ network }) => network !== action.network) };
+      return { ...container, attachments: attachments.filter(({ network }) => network !== action.network) };
+    case 'egress':
+      return {
+        ...rest,
+        ...(container.attachments !== undefined && { attachments }),
+        ...(action.egress !== undefined && { egress: action.egress }),
+      };
   }
 }

@@ -1,11 +1,13 @@
 import type { FirewallElement } from '../host/firewall.ts';
 import { AddressError, type Ipv4Address, parseAddress } from '../host/ipv4.ts';
-import type { LinkChange, LinkName, LinkSpec } from '../host/links.ts';
-import type { BindingOf, ByHand, FdbOf, Holder, NeighbourOf } from './by-hand.ts';
-import type { ByHandWritten, EntryWritten, LinkWritten } from './by-hand-fields.ts';
+import type { LinkChange, LinkMove, LinkName, LinkSpec } from '../host/links.ts';
+import type { VfKnobs } from '../host/virtual-functions.ts';
+import type { BindingOf, ByHand, FdbOf, Holder, Mishap, MoveOf, NeighbourOf } from './by-hand.ts';
+import type { ByHandWritten, EntryWritten, LinkWritten, MoveWritten } from './by-hand-fields.ts';
 import type { RoutingEntry } from '../host/routing.ts';
 import type { Checking } from './checking.ts';
 import { hint } from './nearest.ts';
+import { knobsOf } from './network-fields.ts';
 import type { ScenarioContainer, ScenarioHost } from './scenario.ts';
 import type { Path } from './source.ts';
 
@@ -18,12 +20,22 @@ export function byHandOf(
   path: Path,
 ): ByHand[] {
   const reader = new Reader(checking, hosts, containers, path);
+  const { enable = [], unbind = [], vf = [], bind = [], move = [] } = written;
   const { create = [], set = [], delete: gone = [], add = [], remove = [] } = written;
-  const links = create.flatMap((each) => ('namespace' in each ? [] : [reader.spec(each)]));
-  const goneLinks = gone.flatMap((each) => ('namespace' in each ? [] : [reader.name(each.link, each.netns)]));
+  const links = create.flatMap((each) => ('namespace' in each || 'qdisc' in each ? [] : [reader.spec(each)]));
+  const goneLinks = gone.flatMap((each) => ('link' in each ? [reader.name(each.link, each.netns)] : []));
   const changes: ByHand[] = [
+    { verb: 'virtualFunctions.enable', with: enable.map(({ pf, vfs: count }) => ({ pf, count })) },
+    { verb: 'virtualFunctions.unbind', with: unbind },
+    {
+      verb: 'virtualFunctions.set',
+      with: vf.map(({ pf, index, set: knobs }) => ({ pf, index, set: allKnobsOf(knobs) })),
+    },
+    { verb: 'virtualFunctions.bind', with: bind },
     { verb: 'namespaces.create', with: create.flatMap((each) => ('namespace' in each ? [each.namespace] : [])) },
     { verb: 'links.create', with: links },
+    { verb: 'mishap', with: mishapsOf(written) },
+    { verb: 'links.move', with: move.map(moveOf) },
     { verb: 'links.set', with: set.map((each) => reader.change(each)) },
     { verb: 'links.remove', with: goneLinks },
     { verb: 'namespaces.remove', with: gone.flatMap((each) => ('namespace' in each ? [each.namespace] : [])) },
@@ -43,7 +55,40 @@ export function byHandOf(
   ];
 }
 
-type LinkWrittenSpec = Exclude<NonNullable<ByHandWritten['create']>[number], { namespace: string }>;
+function mishapsOf({
+  create = [],
+  delete: gone = [],
+  flap = [],
+  hold = [],
+  hide = [],
+}: Omit<ByHandWritten, 'host'>): Mishap[] {
+  const on = ({ dev, netns = '' }: { dev: string; netns?: string | undefined }) => ({ namespace: netns, name: dev });
+  return [
+    ...flap.map(({ nic: pf, for: forMs }): Mishap => ({ kind: 'flap', pf, forMs })),
+    ...hold.map(({ namespace, for: forMs }): Mishap => ({ kind: 'hold', namespace, forMs })),
+    ...hide.map((vf): Mishap => ({ kind: 'hide', vf })),
+    ...create.flatMap((each): Mishap[] =>
+      'qdisc' in each ? [{ kind: 'qdisc', link: on(each), root: { type: each.qdisc, handle: each.handle } }] : [],
+    ),
+    ...gone.flatMap((each): Mishap[] => ('qdisc' in each ? [{ kind: 'qdisc', link: on(each), root: null }] : [])),
+  ];
+}
+
+/** What befalls a card and a namespace can only be arranged where they are modelled. */
+export const isSimulatedAlone = ({ flap = [], hold = [], hide = [] }: Omit<ByHandWritten, 'host'>): boolean =>
+  flap.length + hold.length + hide.length > 0;
+
+const allKnobsOf = ({ mac, ...knobs }: NonNullable<ByHandWritten['vf']>[number]['set']): Partial<VfKnobs> => ({
+  ...knobsOf(knobs),
+  ...(mac !== undefined && { mac }),
+});
+
+function moveOf({ vf, link, netns = '', to = '', as }: MoveWritten): LinkMove | MoveOf {
+  if (vf !== undefined) return { vf, to, ...(as !== undefined && { name: as }) };
+  return { namespace: netns, name: link!, to: { namespace: to, name: as ?? link! } };
+}
+
+type LinkWrittenSpec = Exclude<NonNullable<ByHandWritten['create']>[number], { namespace: string } | { qdisc: string }>;
 type ChangeWritten = NonNullable<ByHandWritten['set']>[number];
 
 class Reader {

@@ -1,6 +1,13 @@
 import { formatAddress, overlaps, parsePrefix } from '../host/ipv4.ts';
 import { type Checking, own } from './checking.ts';
-import type { Attachment, NetworkSpec, ScenarioHost, ScenarioUplink } from './scenario.ts';
+import type {
+  Attachment,
+  EgressRequest,
+  NetworkedHost,
+  NetworkSpec,
+  ScenarioHost,
+  ScenarioUplink,
+} from './scenario.ts';
 import type { Path } from './source.ts';
 
 /** What joins the hosts where nobody said: addresses for private use (RFC 1918). */
@@ -39,7 +46,9 @@ function uplinksOf(checking: Checking): Map<string, ScenarioUplink> {
   const base = hosts.find(({ address }) => address !== undefined)?.address ?? UNDERLAY;
   const { first, last, bits } = parsePrefix(base);
   const uplinks = new Map<string, ScenarioUplink>();
-  for (const [index, { name, address, mtu = UPLINK.mtu, uplink = UPLINK.link }] of hosts.entries()) {
+  for (const [index, { name, address, mtu = UPLINK.mtu, uplink = UPLINK.link, nics }] of hosts.entries()) {
+    // A host with cards of its own has an uplink only where one is written.
+    if (nics !== undefined && address === undefined && own(written.hosts, name)?.uplink === undefined) continue;
     const prefix = address ?? `${formatAddress(first + FIRST_HOST + index)}/${bits}`;
     const path = address === undefined ? ['hosts', name] : ['hosts', name, 'address'];
     const segment = parsePrefix(prefix);
@@ -60,9 +69,10 @@ export const hostNetworkOf = (
   name: string,
   networks: Networks | undefined,
 ): Pick<ScenarioHost, 'network' | 'uplink'> => {
-  const uplink = networks?.uplinks.get(name);
-  return networks === undefined || uplink === undefined
-    ? {}
+  if (networks === undefined) return {};
+  const uplink = networks.uplinks.get(name);
+  return uplink === undefined
+    ? { network: { networks: networks.specs } }
     : { network: { uplink: uplink.link, networks: networks.specs }, uplink };
 };
 
@@ -71,6 +81,7 @@ export interface Placed {
   readonly name: string;
   readonly host: string;
   readonly attachments: readonly Attachment[];
+  readonly egress?: EgressRequest;
 }
 
 /** Do the networks hold with these containers there? `change` is where it is written that somebody came. */
@@ -80,10 +91,18 @@ export function checkPlaces(
   placed: readonly Placed[],
   change?: { readonly container: string; readonly path: Path },
 ): void {
-  const networked = hosts.flatMap(({ name, network, uplink }) =>
-    network === undefined || uplink === undefined
+  const networked = hosts.flatMap(({ name, network, uplink, egress }): NetworkedHost[] =>
+    network === undefined
       ? []
-      : [{ name, network, uplink, containers: placed.filter(({ host }) => host === name) }],
+      : [
+          {
+            name,
+            network,
+            ...(uplink !== undefined && { uplink }),
+            ...(egress !== undefined && { egress }),
+            containers: placed.filter(({ host }) => host === name),
+          },
+        ],
   );
   if (networked.length === 0 || checking.problems.length > 0) return;
   try {
@@ -102,5 +121,9 @@ function placeOf(
   const network = /^network (.*)$/.exec(about)?.[1];
   if (network !== undefined) return ['networks', network];
   if (about === change?.container) return change.path;
-  return checking.containerNames.includes(about) ? ['containers', about, 'networks'] : ['hosts'];
+  if (about.startsWith('uplink') && checking.written.egress !== undefined) return ['egress'];
+  if (!checking.containerNames.includes(about)) return ['hosts'];
+  // What is wrong is told with the container: both may be.
+  const key = own(checking.written.containers, about)?.egress === undefined ? 'networks' : 'egress';
+  return ['containers', about, key];
 }

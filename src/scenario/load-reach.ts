@@ -28,7 +28,7 @@ export function reachOf(
   const ways = written.from.flatMap((from) =>
     written.to.flatMap((to) => (from === to.split('@')[0] ? [] : [{ from, to }])),
   );
-  if (scenario.hosts.every(({ uplink }) => uplink === undefined)) {
+  if (scenario.hosts.every(({ network }) => network === undefined)) {
     checking.problem(path, 'there are no networks: write networks');
     return { kind, pairs: [], momentMs: atMs };
   }
@@ -49,7 +49,7 @@ export function reachOf(
 }
 
 /** Who is meant by the names in a claim. */
-class Ends {
+export class Ends {
   readonly #checking: Checking;
   readonly #scenario: Pick<Scenario, 'hosts' | 'containers'>;
   readonly #path: Path;

@@ -1,9 +1,17 @@
 import type { Milliseconds } from '../host/units.ts';
 import { type Checking } from './checking.ts';
-import { byHandOf } from './load-by-hand.ts';
+import { byHandOf, isSimulatedAlone } from './load-by-hand.ts';
 import { checkRequest, memoryOf, memoryWrittenOf, ramBytesOf } from './load-memory.ts';
 import { checkPlaces, type Placed } from './load-networks.ts';
-import type { Action, Attachment, ScenarioContainer, ScenarioHost, TimelineEntry } from './scenario.ts';
+import {
+  type Action,
+  type Attachment,
+  BACKENDS,
+  type EgressRequest,
+  type ScenarioContainer,
+  type ScenarioHost,
+  type TimelineEntry,
+} from './scenario.ts';
 import type { MemoryWritten, ScenarioWritten } from './schema.ts';
 import type { Path } from './source.ts';
 
@@ -19,10 +27,10 @@ export function timelineOf(
   const entries = checking.written.timeline.map((entry, index) => ({ ...entry, index }));
   return entries
     .toSorted((a, b) => a.at - b.at)
-    .flatMap(({ at, do: what, index }): TimelineEntry[] => {
+    .flatMap(({ at, do: what, mayBeRefused = false, index }): TimelineEntry[] => {
       if (what === 'end') return [];
-      const action = course.take(what, ['timeline', index, 'do']);
-      return action === undefined ? [] : [{ atMs: at, action }];
+      const action = course.take(what, ['timeline', index, 'do'], mayBeRefused);
+      return action === undefined ? [] : [{ atMs: at, action, mayBeRefused }];
     });
 }
 
@@ -51,6 +59,8 @@ class Course {
   readonly #containers: ReadonlyMap<string, ScenarioContainer>;
   /** Where those are that are there. */
   readonly #there = new Map<string, readonly Attachment[]>();
+  /** What each may send, whether it is there or not. */
+  readonly #egressOf: Map<string, EgressRequest>;
   readonly #memory: Map<string, MemoryWritten>;
   readonly #down = new Set<string>();
 
@@ -59,14 +69,16 @@ class Course {
     this.#hosts = hosts;
     this.#containers = new Map(containers.map((container) => [container.name, container]));
     this.#memory = new Map(hosts.map(({ name }) => [name, memoryWrittenOf(checking, name)]));
+    this.#egressOf = new Map(containers.flatMap(({ name, egress }) => (egress === undefined ? [] : [[name, egress]])));
     for (const { name, fromBeginning, attachments = [] } of containers)
       if (fromBeginning) this.#there.set(name, attachments);
     this.#checkPlaces();
   }
 
-  /** Undefined: a problem was told. */
-  take(what: What, path: Path): Action | undefined {
+  /** Of what may be refused nothing is taken to have happened. Undefined: a problem was told. */
+  take(what: What, path: Path, mayBeRefused: boolean): Action | undefined {
     const checking = this.#checking;
+    if (mayBeRefused && what.byHand === undefined) return this.#try(what, path);
     if (what.start !== undefined) return this.#start(what.start, [...path, 'start']);
     if (what.stop !== undefined) {
       if (!this.#isThere(what.stop, [...path, 'stop'])) return undefined;
@@ -96,12 +108,40 @@ class Course {
     }
     if (what.attach !== undefined) return this.#attach(what.attach, [...path, 'attach']);
     if (what.detach !== undefined) return this.#detach(what.detach, [...path, 'detach']);
+    if (what.egress !== undefined) return this.#egress(what.egress, [...path, 'egress']);
     if (what.hostDown !== undefined) return this.#turn('hostDown', what.hostDown.host, [...path, 'hostDown']);
     if (what.hostUp !== undefined) return this.#turn('hostUp', what.hostUp.host, [...path, 'hostUp']);
     const { host: named, ...written } = what.byHand!;
+    if (isSimulatedAlone(written) && (checking.written.backends ?? BACKENDS).includes('linux'))
+      checking.problem([...path, 'byHand'], 'only a simulated host can have that befall it: write backends: [sim]');
     const host = checking.hostOf(named, [...path, 'byHand', 'host']);
     const changes = byHandOf(checking, written, this.#hosts, this.#containers, [...path, 'byHand']);
     return { kind: 'byHand', host, changes };
+  }
+
+  /** What a host is asked, and may refuse. */
+  #try({ start, attach, egress, ...what }: What, path: Path): Action | undefined {
+    const container = start ?? attach?.container ?? egress?.container;
+    if (container === undefined) {
+      this.#checking.problem(
+        [...path, Object.keys(what)[0]!],
+        'only start, attach, egress and what is done by hand may be refused',
+      );
+      return undefined;
+    }
+    if (start === undefined ? !this.#isThere(container, path) : !this.#checking.isContainer(container, path))
+      return undefined;
+    if (start !== undefined) return { kind: 'start', container };
+    if (attach !== undefined) return { kind: 'attach', ...attach };
+    return { kind: 'egress', ...egress! };
+  }
+
+  #egress({ container, egress }: NonNullable<What['egress']>, path: Path): Action | undefined {
+    if (!this.#isThere(container, [...path, 'container'])) return undefined;
+    if (egress === undefined) this.#egressOf.delete(container);
+    else this.#egressOf.set(container, egress);
+    this.#checkPlaces({ container, path });
+    return { kind: 'egress', container, ...(egress !== undefined && { egress }) };
   }
 
   #start(name: string, path: Path): Action | undefined {
@@ -169,11 +209,11 @@ class Course {
   }
 
   #checkPlaces(change?: { readonly container: string; readonly path: Path }): void {
-    const placed = [...this.#there].map(([name, attachments]): Placed => ({
-      name,
-      host: this.#checking.hostOfContainer(name),
-      attachments,
-    }));
+    const placed = [...this.#there].map(([name, attachments]): Placed => {
+      const egress = this.#egressOf.get(name);
+      const host = this.#checking.hostOfContainer(name);
+      return { name, host, attachments, ...(egress !== undefined && { egress }) };
+    });
     checkPlaces(this.#checking, this.#hosts, placed, change);
   }
 }

@@ -1,20 +1,25 @@
 import type { z } from 'zod';
 import { Checking, own } from './checking.ts';
-import { containersOf, isReach } from './claims.ts';
+import { containersOf, isOfHost, isReach, type ClaimWritten } from './claims.ts';
 import { type Problem, ScenarioError } from './errors.ts';
+import { egressDesiredOf } from './egress-fields.ts';
 import { checkRequest, isPolicyOfOwn, memoryOf, memoryWrittenOf, ramBytesOf } from './load-memory.ts';
 import { hostNetworkOf, type Networks, networksOf } from './load-networks.ts';
+import { hostClaimOf } from './load-host-claims.ts';
 import { reachOf } from './load-reach.ts';
 import { endMsOf, timelineOf } from './load-timeline.ts';
 import { hint } from './nearest.ts';
 import {
+  type BackendName,
   BACKENDS,
+  type Claim,
   type Expectation,
   type Rules,
   type Scenario,
   type ScenarioContainer,
   type ScenarioFault,
   type ScenarioHost,
+  type ScenarioNic,
 } from './scenario.ts';
 import { inWords, scenarioSchema } from './schema.ts';
 import { type Path, type Source, sourceOfData, sourceOfYaml } from './source.ts';
@@ -94,8 +99,24 @@ function hostOf(checking: Checking, name: string, networks: Networks | undefined
     ...(written.cgroup !== undefined && { cgroupVersion: written.cgroup }),
     memory: memoryOf(checking, memoryWrittenOf(checking, name), ramBytes, places),
     ...hostNetworkOf(name, networks),
+    ...egressOf(checking, name),
+    nics: nicsOf(checking, name),
   };
 }
+
+/** Its own settings over those of all. */
+function egressOf({ written }: Checking, name: string): Pick<ScenarioHost, 'egress'> {
+  const egress = { ...written.egress, ...own(written.hosts, name)?.egress };
+  return Object.keys(egress).length === 0 ? {} : { egress: egressDesiredOf(egress) };
+}
+
+const nicsOf = ({ written }: Checking, name: string): ScenarioNic[] =>
+  Object.entries(own(written.hosts, name)?.nics ?? {}).map(([link, { driver, totalVfs, speed }]) => ({
+    link,
+    ...(driver !== undefined && { driver }),
+    ...(totalVfs !== undefined && { totalVfs }),
+    ...(speed !== undefined && { speedBitsPerSec: speed }),
+  }));
 
 function containersFrom(checking: Checking): ScenarioContainer[] {
   const { timeline, containers } = checking.written;
@@ -113,6 +134,7 @@ function containersFrom(checking: Checking): ScenarioContainer[] {
       priority: written.priority ?? 0,
       workload: written.workload,
       ...(written.networks !== undefined && { attachments: written.networks }),
+      ...(written.egress !== undefined && { egress: written.egress }),
       fromBeginning: !started.has(name),
     };
   });
@@ -141,19 +163,34 @@ function expectationsOf(checking: Checking, scenario: Pick<Scenario, 'hosts' | '
   return (checking.written.expectations ?? []).map(
     ({ text, that: { claim, host }, backends, policies }, index): Expectation => {
       const path = ['expectations', index];
-      if (!isReach(claim)) for (const name of containersOf(claim)) checking.isContainer(name, [...path, 'that']);
+      if (!isReach(claim) && !isOfHost(claim))
+        for (const name of containersOf(claim)) checking.isContainer(name, [...path, 'that']);
       if (host !== undefined) checking.hostOf(host, [...path, 'that', 'host']);
       for (const [at, policy] of (policies ?? []).entries()) {
         if (!shipped.includes(policy) && !isPolicyOfOwn(checking, policy))
           checking.problem([...path, 'policies', at], `there is no policy "${policy}": ${hint(policy, shipped)}`);
       }
+      const applies = backends ?? BACKENDS;
       return {
         text,
-        claim: isReach(claim) ? reachOf(checking, claim, scenario, [...path, 'that', claim.kind]) : claim,
+        claim: claimOf(checking, claim, scenario, { backends: applies, path: [...path, 'that', claim.kind] }),
         ...(host !== undefined && { host }),
-        backends: backends ?? BACKENDS,
+        backends: applies,
         ...(policies !== undefined && { policies }),
       };
     },
   );
+}
+
+/** With its names looked up; where one was not found, any claim stands in for it: the scenario is thrown away. */
+function claimOf(
+  checking: Checking,
+  written: ClaimWritten,
+  scenario: Pick<Scenario, 'hosts' | 'containers' | 'endMs'>,
+  { backends, path }: { readonly backends: readonly BackendName[]; readonly path: Path },
+): Claim {
+  if (isReach(written)) return reachOf(checking, written, scenario, path);
+  if (!isOfHost(written)) return written;
+  const on = (checking.written.backends ?? BACKENDS).filter((each) => backends.includes(each));
+  return hostClaimOf(checking, written, scenario, { backends: on, path }) ?? { kind: 'noKills' };
 }

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { AddressError, formatAddress, parseAddress, parsePrefix } from '../host/ipv4.ts';
 import { LINK_NAME_LENGTH_MAX } from '../host/links.ts';
-import { exactlyOne, kindOf, name, strict } from './fields.ts';
+import type { VfKnobs } from '../host/virtual-functions.ts';
+import { exactlyOne, kindOf, name, rate, strict } from './fields.ts';
 import type { Attachment, NetworkSpec, PublishedPort } from './scenario.ts';
 
 /** Ethernet's least, and the most that Linux gives a veth (ETH_MIN_MTU, ETH_MAX_MTU). */
@@ -42,30 +43,87 @@ export const linkName = z
   .max(LINK_NAME_LENGTH_MAX, `longer than the ${LINK_NAME_LENGTH_MAX} characters that a link's name may have`)
   .regex(/^(?!\.{1,2}$)[^\s/:]+$/, 'no name for a link: no spaces, no "/" and no ":"');
 
-const KINDS = ['bridge', 'overlay', 'intranet'] as const;
+/** A card's maker as sysfs writes it, `0x8086`. */
+const vendor = z.string().regex(/^0x[0-9a-f]{4}$/, 'no vendor: write it as sysfs does, 0x8086');
+
+const KINDS = ['bridge', 'overlay', 'intranet', 'sriov'] as const;
+
+const SELECT = { pf: linkName.optional(), driver: z.string().min(1).optional(), vendor: vendor.optional() };
+
+/** The knobs of a VF in the kernel's words, but camelCase; what a driver lacks is the product's to say. */
+export const KNOBS = {
+  vlan: z.int().min(0).max(4095).optional(),
+  qos: z.int().min(0).max(7).optional(),
+  proto: z.enum(['802.1Q', '802.1ad']).optional(),
+  spoofCheck: z.boolean().optional(),
+  trust: z.boolean().optional(),
+  linkState: z.enum(['auto', 'enable', 'disable']).optional(),
+  minRate: rate.optional(),
+  maxRate: rate.optional(),
+};
+
+/** What is written of them as the port has it. */
+export const knobsOf = ({ minRate, maxRate, ...knobs }: KnobsWritten): Partial<Omit<VfKnobs, 'mac'>> => ({
+  ...given<Omit<KnobsWritten, 'minRate' | 'maxRate'>>(knobs),
+  ...(minRate !== undefined && { minRateBitsPerSec: minRate }),
+  ...(maxRate !== undefined && { maxRateBitsPerSec: maxRate }),
+});
+type KnobsWritten = { readonly [K in keyof typeof KNOBS]?: z.infer<(typeof KNOBS)[K]> };
+
+/** Without what is not set. */
+const given = <T extends object>(value: T): { [K in keyof T]?: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(value).filter(([, each]) => each !== undefined)) as never;
 
 /** `{ overlay: 10.0.0.0/24, internal: true }`; what does not fit together is the product's to say. */
 export const network = strict({
   bridge: prefix.optional(),
   overlay: prefix.optional(),
   intranet: prefix.optional(),
+  sriov: prefix.optional(),
   internal: z.boolean().optional(),
   nat: z.boolean().optional(),
   mtu: mtu.optional(),
-  by: z.enum(['routed', 'macvlan']).optional(),
+  by: z.enum(['routed', 'macvlan', 'vf']).optional(),
+  gateway: address.optional(),
+  vfs: z.int().min(1).optional(),
+  takeDownLink: z.boolean().optional(),
+  ...SELECT,
+  ...KNOBS,
 })
   .superRefine(exactlyOne(KINDS, 'a network'))
-  .transform(({ internal = false, nat, mtu: size, by, ...pools }): Omit<NetworkSpec, 'name'> => {
-    const kind = KINDS.find((each) => pools[each] !== undefined)!;
-    return {
-      kind,
-      pool: pools[kind]!,
-      internal,
-      nat: nat ?? (kind === 'bridge' && !internal),
-      ...(size !== undefined && { mtu: size }),
-      ...(by !== undefined && { by }),
-    };
-  });
+  .transform(
+    ({
+      bridge,
+      overlay,
+      intranet,
+      sriov,
+      internal = false,
+      nat,
+      mtu: size,
+      by,
+      gateway,
+      vfs: count,
+      takeDownLink,
+      pf,
+      driver,
+      vendor: id,
+      ...written
+    }): Omit<NetworkSpec, 'name'> => {
+      const pools = { bridge, overlay, intranet, sriov };
+      const kind = KINDS.find((each) => pools[each] !== undefined)!;
+      const [select, knobs] = [given({ pf, driver, vendor: id }), knobsOf(written)];
+      const demand = { select, ...given({ count, takeDownLink }), knobs };
+      const asksForVfs = Object.keys({ ...select, ...knobs, ...given({ count, takeDownLink }) }).length > 0;
+      return {
+        kind,
+        pool: pools[kind]!,
+        internal,
+        nat: nat ?? (kind === 'bridge' && !internal),
+        ...given({ mtu: size, by, gateway }),
+        ...((kind === 'sriov' || by === 'vf' || asksForVfs) && { vf: demand }),
+      };
+    },
+  );
 
 const PUBLISHED =
   /^(?:(?<hostAddress>[\d.]+):)?(?<hostPort>\d{1,5}):(?<containerPort>\d{1,5})(?:\/(?<protocol>tcp|udp))?$/;

@@ -1,20 +1,17 @@
 import type { ReachObservation } from '../engine/observation.ts';
-import type { Ipv4Address } from '../host/ipv4.ts';
 import type { AnswerPlace, Answering, Arrival, Probe, ProbeResult } from '../host/probes.ts';
-import type { Leases } from './leases.ts';
-import { probeKey, type ReachClaim, type ReachPair, type Sender, type Target } from './reach.ts';
+import type { Addressing } from './addressing.ts';
+import { HEADER_BYTES, mtuOf } from './sender-mtu.ts';
+import { probeKey, type ReachClaim, type ReachPair } from './reach.ts';
 import type { Bystander } from './run.ts';
 import type { Attachment, Scenario } from './scenario.ts';
 
 /** RFC 862's port, where whoever answers sends back what came. */
 const ECHO_PORT = 7;
 
-/** Headers of IPv4 without options (RFC 791) and UDP (RFC 768). */
-const HEADER_BYTES = 28;
-
 export interface ProberOptions {
   readonly bystander: (host: string) => Bystander;
-  readonly leases: Leases;
+  readonly addressing: Addressing;
   /** Where a container is attached at this time. */
   readonly attachmentsOf: (container: string) => readonly Attachment[];
 }
@@ -109,11 +106,15 @@ export class Prober {
   ): Promise<Planned> {
     const { from, to } = pair;
     const { momentMs, forgedSource, payload } = claim;
-    const network = to.kind === 'container' ? this.#networkOf(from, to) : undefined;
-    const address = to.kind === 'address' ? to.address : this.#addressOf(to.container, network);
+    const network = to.kind === 'container' ? this.#options.addressing.networkOf(from, to) : undefined;
+    const address = this.#options.addressing.addressOf(pair);
     const isThere = namespaces.get(from.host)!.has(from.namespace);
     const payloadBytes =
-      payload === 'full' ? (isThere ? (await this.#mtuOf(from, network)) - HEADER_BYTES : 0) : payload;
+      payload === 'full'
+        ? isThere
+          ? (await mtuOf(from, network, this.#scenario, this.#options)) - HEADER_BYTES
+          : 0
+        : payload;
     const port = to.kind === 'address' ? to.port : undefined;
     const told = {
       kind: 'reach',
@@ -140,36 +141,6 @@ export class Prober {
       ...(payloadBytes !== undefined && { payloadBytes }),
     };
     return { pair, told, probe, why: '' };
-  }
-
-  /** The network in which a container is to be reached: the one named, the first that the sender is in too, its first. */
-  #networkOf(from: Sender, { container, network }: Extract<Target, { kind: 'container' }>): string | undefined {
-    if (network !== undefined) return network;
-    const own = this.#placesOf(container);
-    const senders = new Set(this.#placesOf(from.namespace).map((each) => each.network));
-    return (own.find((each) => senders.has(each.network)) ?? own[0])?.network;
-  }
-
-  /** Where it is attached, or was to be when it was there. */
-  #placesOf(container: string): readonly Attachment[] {
-    const now = this.#options.attachmentsOf(container);
-    return now.length > 0 ? now : (this.#scenario.containers.find(({ name }) => name === container)?.attachments ?? []);
-  }
-
-  #addressOf(container: string, network: string | undefined): Ipv4Address | undefined {
-    return network === undefined ? undefined : this.#options.leases.find({ container, network })?.address;
-  }
-
-  /** Of the link by which the sender would reach that network: its own interface there, else its way out, else its first. */
-  async #mtuOf({ host, namespace }: Sender, network: string | undefined): Promise<number> {
-    const { links, routing } = this.#options.bystander(host);
-    const index = this.#placesOf(namespace).findIndex((each) => each.network === network);
-    const all = (await links.list([namespace])).filter(({ type }) => type !== 'loopback');
-    const wayOut = (await routing.list([namespace])).find((each) => each.kind === 'route' && each.to === '0.0.0.0/0');
-    const uplink = this.#scenario.hosts.find(({ name }) => name === host)?.uplink?.link;
-    const wanted =
-      index >= 0 ? `eth${index}` : namespace === '' ? uplink : wayOut?.kind === 'route' ? wayOut.link : null;
-    return (all.find(({ name }) => name === wanted) ?? all[0])?.mtu ?? 0;
   }
 
   async #send(round: readonly Planned[]): Promise<ReadonlyMap<Planned, ProbeResult>> {

@@ -2,17 +2,31 @@ import type { Engine } from '../engine/engine.ts';
 import type { Observation, ObservationSink, RunHeader } from '../engine/observation.ts';
 import type { Clock } from '../host/clock.ts';
 import type { Host } from '../host/host.ts';
+import type { VfName } from '../host/virtual-functions.ts';
+import { Addressing } from './addressing.ts';
+import type { Mishap } from './by-hand.ts';
+import { CardWatch } from './card-watch.ts';
 import { judge, type Verdict } from './expectations.ts';
 import { asked, HostRun, sinceMs } from './host-run.ts';
 import { type Kill, killsOf } from './kills.ts';
 import { Leases } from './leases.ts';
 import { policiesOf } from './policy.ts';
-import { Prober } from './probing.ts';
-import type { ReachClaim } from './reach.ts';
-import type { Action, BackendName, Scenario } from './scenario.ts';
+import { Prober, type Reached } from './probing.ts';
+import { Meter } from './measuring.ts';
+import type { BackendName, Claim, Scenario, TimelineEntry } from './scenario.ts';
 
 /** What of a host somebody beside its engine can reach. */
-export type Bystander = Pick<Host, 'namespaces' | 'links' | 'routing' | 'firewall' | 'probes'>;
+export interface Bystander extends Pick<
+  Host,
+  'namespaces' | 'links' | 'virtualFunctions' | 'routing' | 'firewall' | 'shaper' | 'probes'
+> {
+  /** @throws HostError EOPNOTSUPP for what this host cannot be made to suffer */
+  befall(mishap: Mishap): Promise<void>;
+  /** By container the minor of the class that its packets are marked for. */
+  classes(): Promise<ReadonlyMap<string, number>>;
+  /** VFs that the store says are in somebody's hand, or not yet given back. */
+  held(): Promise<readonly VfName[]>;
+}
 
 /** Where a scenario runs: machines, and the time they share. */
 export interface ScenarioBackend {
@@ -126,7 +140,7 @@ async function runOn(
   const zeroMs = clock.monotonicMs();
   let open = true;
   const leases = new Leases();
-  const hosts = scenario.hosts.map(({ name, memory, network }) => {
+  const hosts = scenario.hosts.map(({ name, memory, network, egress }) => {
     const sink: ObservationSink = (observation) => {
       leases.learn(observation);
       if (open) observe(scenario.hosts.length > 1 ? { host: name, ...observation } : observation);
@@ -136,10 +150,11 @@ async function runOn(
       sink,
       zeroMs,
       engineFor,
-      hasFaults: scenario.faults.length > 0,
+      hasFaults: hasFaults(scenario),
       desired: {
         memory,
         ...(network !== undefined && { network }),
+        ...(egress !== undefined && { egress }),
         containers: containers.filter(({ fromBeginning }) => fromBeginning).map(asked),
       },
       leases,
@@ -149,27 +164,36 @@ async function runOn(
   const ofName = new Map(hosts.map((host) => [host.name, host]));
   const ofContainer = new Map(scenario.containers.map((container) => [container.name, container]));
   const hostOf = (container: string): HostRun | undefined => ofName.get(ofContainer.get(container)?.host ?? '');
-  const prober = new Prober(scenario, reachClaimsOf(scenario, backend.name), {
-    bystander: (host) => backend.bystander(host),
-    leases,
-    attachmentsOf: (container) => hostOf(container)?.attachmentsOf(container) ?? [],
-  });
-  const act = async (action: Action): Promise<void> => {
-    const host = 'host' in action ? ofName.get(action.host) : hostOf(action.container);
-    await host!.act(action, ofContainer);
+  const bystander = (host: string): Bystander => backend.bystander(host);
+  const attachmentsOf = (container: string) => hostOf(container)?.attachmentsOf(container) ?? [];
+  const addressing = new Addressing(scenario, leases, attachmentsOf);
+  const claims = claimsOf(scenario, backend.name);
+  const prober = new Prober(scenario, claims.reach, { bystander, addressing, attachmentsOf });
+  const meter = new Meter(scenario, claims.traffic, { bystander, addressing, clock });
+  const cards = new CardWatch(claims.cards, bystander);
+  const act = async ({ action, mayBeRefused }: TimelineEntry): Promise<void> => {
+    const host = ('host' in action ? ofName.get(action.host) : hostOf(action.container))!;
+    await host.act(action, ofContainer, mayBeRefused);
+    tell(await cards.look(host.name));
   };
-  const probe = async (momentMs: number): Promise<void> => {
-    for (const { host, reached } of await prober.probe(momentMs))
-      ofName.get(host)!.tell({ ...reached, atMs: sinceMs(zeroMs, clock) });
+  const tell = (all: readonly { readonly host: string; readonly seen: Seen }[]): void => {
+    const atMs = sinceMs(zeroMs, clock);
+    for (const { host, seen } of all) ofName.get(host)!.tell({ ...seen, atMs });
   };
 
   try {
+    for (const { name } of hosts) tell(await cards.look(name));
     await Promise.all(hosts.map((host) => host.begin()));
     // The timeline counts from here: on a real host its containers' first processes take their time to start.
     const beginMs = clock.monotonicMs();
     for (const { atMs, take } of inOrderOfTime([
-      ...scenario.timeline.map(({ atMs, action }) => ({ atMs, take: () => act(action) })),
-      ...prober.moments.map((atMs) => ({ atMs, take: () => probe(atMs) })),
+      ...scenario.timeline.map((entry) => ({ atMs: entry.atMs, take: () => act(entry) })),
+      ...distinct(cards.moments).map((atMs) => ({ atMs, take: async () => tell(await cards.lookAt(atMs)) })),
+      ...prober.moments.map((atMs) => ({
+        atMs,
+        take: async () => tell((await prober.probe(atMs)).map(({ host, reached }) => ({ host, seen: reached }))),
+      })),
+      ...distinct(meter.moments).map((atMs) => ({ atMs, take: async () => tell(await meter.measure(atMs)) })),
     ])) {
       await until(clock, beginMs + atMs, signal);
       await take();
@@ -189,11 +213,31 @@ async function runOn(
 const inOrderOfTime = <T extends { readonly atMs: number }>(entries: readonly T[]): T[] =>
   entries.toSorted((a, b) => a.atMs - b.atMs);
 
-/** What expectations that apply to this backend ask to be tried. */
-const reachClaimsOf = ({ expectations }: Scenario, backend: BackendName): ReachClaim[] =>
-  expectations.flatMap(({ claim, backends }) =>
-    (claim.kind === 'reaches' || claim.kind === 'cannotReach') && backends.includes(backend) ? [claim] : [],
+/** Does anything go wrong in it that the hosts are to come through? */
+const hasFaults = ({ faults, timeline }: Scenario): boolean =>
+  faults.length > 0 ||
+  timeline.some(
+    ({ action }) =>
+      action.kind === 'byHand' &&
+      action.changes.some((change) => change.verb === 'mishap' && change.with.some(({ kind }) => kind !== 'qdisc')),
   );
+
+/** What observers see; whoever takes it adds when. */
+type Seen = Awaited<ReturnType<CardWatch['look'] | Meter['measure']>>[number]['seen'] | Reached;
+
+const distinct = (moments: readonly number[]): number[] => [...new Set(moments)];
+
+/** What expectations that apply to this backend ask to be tried. */
+function claimsOf({ expectations }: Scenario, backend: BackendName) {
+  const claims = expectations.flatMap(({ claim, backends }) => (backends.includes(backend) ? [claim] : []));
+  const those = <K extends Claim['kind']>(...kinds: readonly K[]): Extract<Claim, { kind: K }>[] =>
+    claims.filter((claim): claim is Extract<Claim, { kind: K }> => (kinds as readonly string[]).includes(claim.kind));
+  return {
+    reach: those('reaches', 'cannotReach'),
+    traffic: those('classified', 'rate'),
+    cards: those('vf', 'vfsAsBefore', 'distinctVfs', 'foreignQdisc'),
+  };
+}
 
 async function until(clock: Clock, atMs: number, signal: AbortSignal | undefined): Promise<void> {
   const delayMs = atMs - clock.monotonicMs();

@@ -3,7 +3,9 @@ import type { Errno } from '../host/errors.ts';
 import type { Ipv4Prefix } from '../host/ipv4.ts';
 import type { Bytes, Milliseconds } from '../host/units.ts';
 import type { ByHand, NetworkNames } from './by-hand.ts';
+import type { CardClaim } from './cards.ts';
 import type { ReachClaim } from './reach.ts';
+import type { TrafficClaim } from './traffic.ts';
 
 export type BackendName = 'sim' | 'linux';
 export const BACKENDS: readonly BackendName[] = ['sim', 'linux'];
@@ -17,6 +19,20 @@ export type NetworkSpec = NetworkDesired['networks'][number];
 /** A container's place in a network. */
 export type Attachment = NonNullable<DesiredContainer['attachments']>[number];
 export type PublishedPort = Attachment['publish'][number];
+
+/** What a host's uplink carries, and what one container may send, as the engine takes them. */
+export type EgressDesired = NonNullable<Desired['egress']>;
+export type EgressRequest = NonNullable<DesiredContainer['egress']>;
+
+/** A network card with virtual functions. */
+export interface ScenarioNic {
+  /** Its PF's link. */
+  readonly link: string;
+  /** What it is, where it is simulated; what a real one must be. */
+  readonly driver?: string;
+  readonly totalVfs?: number;
+  readonly speedBitsPerSec?: number;
+}
 
 /** A host's link to the fabric that joins the hosts of a scenario. */
 export interface ScenarioUplink {
@@ -37,6 +53,9 @@ export interface ScenarioHost {
   /** Where the scenario has networks: all of them, whoever is attached. */
   readonly network?: NetworkDesired;
   readonly uplink?: ScenarioUplink;
+  readonly egress?: EgressDesired;
+  /** Where it has any, a real host is the machine itself, and these are the machine's. */
+  readonly nics: readonly ScenarioNic[];
 }
 
 /** A container of a scenario and the host it runs on. */
@@ -55,6 +74,8 @@ export type Action =
   /** The engine of this host is gone, at once, whatever it was doing; another takes over later. */
   | { readonly kind: 'crash'; readonly host: string; readonly restartAfterMs: Milliseconds }
   | { readonly kind: 'attach'; readonly container: string; readonly attachment: Attachment }
+  /** Undefined: nothing is asked any more. */
+  | { readonly kind: 'egress'; readonly container: string; readonly egress?: EgressRequest }
   | { readonly kind: 'detach'; readonly container: string; readonly network: string }
   /** The host falls silent: its engine is gone, its uplink down; what runs on it goes on. */
   | { readonly kind: 'hostDown'; readonly host: string; readonly uplink: string }
@@ -65,6 +86,8 @@ export type Action =
 export interface TimelineEntry {
   readonly atMs: Milliseconds;
   readonly action: Action;
+  /** It may be refused, and then nothing has changed. */
+  readonly mayBeRefused: boolean;
 }
 
 /** Something that goes wrong on a simulated host; `on` is a call of the port, or `capability.*`. */
@@ -93,7 +116,11 @@ export type Claim =
   | { readonly kind: 'killsWithinLooks'; readonly looks: number }
   | { readonly kind: 'passedOver'; readonly containers: readonly string[] }
   | { readonly kind: 'reason'; readonly container: string; readonly contains: string }
-  | ReachClaim;
+  | { readonly kind: 'refused'; readonly container?: string; readonly contains: string }
+  | { readonly kind: 'told'; readonly contains: string }
+  | ReachClaim
+  | TrafficClaim
+  | CardClaim;
 
 /** Something the scenario claims, in words and as a claim that can be judged. */
 export interface Expectation {
@@ -143,8 +170,8 @@ export interface Rules {
   /** Throws where a fault names no call of a simulated host, or one that it cannot befall. */
   readonly checkFault: (fault: ScenarioFault) => void;
   /**
-   * Do the networks fit their hosts and each other, with these containers there at one time? Throws an Error whose
-   * `about` is `network NAME`, `uplink`, or the name of a container.
+   * Do the networks and what is asked of egress fit their hosts and each other, with these containers there at one time?
+   * Throws an Error whose `about` is `network NAME`, `uplink` and perhaps its name, or the name of a container.
    */
   readonly checkNetworks: (hosts: readonly NetworkedHost[]) => void;
   readonly networkNames: NetworkNames;
@@ -156,6 +183,7 @@ export interface Rules {
 export interface NetworkedHost {
   readonly name: string;
   readonly network: NetworkDesired;
-  readonly uplink: ScenarioUplink;
-  readonly containers: readonly Pick<DesiredContainer, 'name' | 'attachments'>[];
+  readonly uplink?: ScenarioUplink;
+  readonly egress?: EgressDesired;
+  readonly containers: readonly Pick<DesiredContainer, 'name' | 'attachments' | 'egress'>[];
 }

@@ -2,7 +2,8 @@ import { z } from 'zod';
 import type { Milliseconds } from '../host/units.ts';
 import { byHand } from './by-hand-fields.ts';
 import { claim } from './claims.ts';
-import { duration, errno, exactlyOne, factor, kindOf, name, named, period, size, strict } from './fields.ts';
+import { egress, egressChange, hostEgress } from './egress-fields.ts';
+import { duration, errno, exactlyOne, factor, kindOf, name, named, period, rate, size, strict } from './fields.ts';
 import { attach, attachment, linkName, mtu, network, prefix } from './network-fields.ts';
 import { BACKENDS, type ScenarioFault } from './scenario.ts';
 import { workload } from './workload.ts';
@@ -24,6 +25,12 @@ const MEMORY = {
 const memory = strict(MEMORY).partial();
 export type MemoryWritten = z.infer<typeof memory>;
 
+const nic = strict({
+  driver: z.string().min(1).optional(),
+  totalVfs: z.int().min(1).max(256).optional(),
+  speed: rate.optional(),
+});
+
 const host = strict({
   ram: size.optional(),
   cpus: z.int().min(1).max(4096).optional(),
@@ -32,6 +39,8 @@ const host = strict({
   address: prefix.optional(),
   mtu: mtu.optional(),
   uplink: linkName.optional(),
+  egress: hostEgress.optional(),
+  nics: named(nic).optional(),
 });
 
 const container = strict({
@@ -40,6 +49,7 @@ const container = strict({
   workload,
   priority: z.int().optional(),
   networks: z.array(attachment).min(1, 'it is empty: leave it out for the network of the host').optional(),
+  egress: egress.optional(),
 });
 
 const ACTIONS = {
@@ -50,6 +60,7 @@ const ACTIONS = {
   crash: strict({ host: name.optional(), restartAfter: duration }),
   attach,
   detach: strict({ container: name, network: name }),
+  egress: egressChange,
   hostDown: strict({ host: name.optional() }),
   hostUp: strict({ host: name.optional() }),
   byHand,
@@ -61,6 +72,7 @@ const action = strict(ACTIONS)
 
 const entry = strict({
   at: duration,
+  mayBeRefused: z.literal(true, 'write mayBeRefused: true, or leave it out').optional(),
   do: z.unknown().transform((written, context): 'end' | z.infer<typeof action> => {
     if (written === 'end') return 'end';
     if (typeof written !== 'object' || written === null || Array.isArray(written)) {
@@ -109,6 +121,7 @@ export const scenarioSchema = strict({
   memory: memory.optional(),
   hosts: named(host).optional(),
   networks: named(network).optional(),
+  egress: hostEgress.optional(),
   containers: named(container),
   timeline: z.array(entry).min(1, 'it is empty: it needs at least { at: 10s, do: end }'),
   faults: z.array(fault).optional(),

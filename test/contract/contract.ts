@@ -5,6 +5,7 @@ import type { Host } from '../../src/host/host.ts';
 import type { LinkName, LinkState } from '../../src/host/links.ts';
 import type { NamespaceName } from '../../src/host/namespaces.ts';
 import { bytes, MIB, milliseconds, type Bytes } from '../../src/host/units.ts';
+import type { VfKnobs, VfName } from '../../src/host/virtual-functions.ts';
 import type { ContainerSpec } from '../../src/host/containers.ts';
 import type { Workload } from '../../src/host/workload.ts';
 import assert from 'node:assert/strict';
@@ -30,6 +31,14 @@ export interface ContractFixture {
    * other with ADDRESS_THERE. Once a body.
    */
   readonly another: (name: string) => Promise<Host>;
+  /** Lays an HTB of handle `1:` as the root qdisc of a link, as somebody else would. */
+  readonly layForeignQdisc: (link: LinkName) => Promise<void>;
+  /**
+   * Two PFs in the host's own namespace, up, without VFs, on one wire, in order of name. Each is an Intel 82576: driver `igb`
+   * (the VFs' `igbvf`), 7 VFs, 1 Gbit/s; it takes neither `linkState` nor `minRateBitsPerSec`, nor 802.1ad. Only the
+   * bodies of virtual functions have them.
+   */
+  readonly pfs?: readonly [string, string];
 }
 
 export const ADDRESS_HERE = '192.168.77.11/24';
@@ -51,14 +60,18 @@ export interface ReadBack {
   namespaces(): Promise<readonly string[]>;
   /** A link as another tool tells it; null where it is not there. */
   link(link: LinkName): Promise<ReadLink | null>;
+  /** What a PF tells of one of its VFs; null where there is none of that number. */
+  vf(name: VfName): Promise<VfKnobs | null>;
   /** What somebody put into the tables of a namespace: the keys of its entries, in order. */
   routing(namespace: NamespaceName): Promise<readonly string[]>;
+  /** What shapes a link, a line each, in order: see `shaperLines`. */
+  shaper(link: LinkName): Promise<readonly string[]>;
 }
 
 /** What every tool tells of a link. */
 export type ReadLink = Pick<
   LinkState,
-  'type' | 'up' | 'mtu' | 'mac' | 'alias' | 'master' | 'learning' | 'hairpin' | 'forwarding' | 'ipv6'
+  'type' | 'up' | 'mtu' | 'mac' | 'alias' | 'master' | 'learning' | 'hairpin' | 'forwarding' | 'ipv6' | 'qdisc'
 >;
 
 export const mib = (count: number): Bytes => bytes(count * MIB);

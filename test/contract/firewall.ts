@@ -5,6 +5,7 @@ import {
   type FirewallFrame,
   type FirewallMatch,
   type FirewallState,
+  type FirewallVerdict,
   elementKey,
   frameLines,
   ruleText,
@@ -12,7 +13,7 @@ import {
 import { FRAME } from '../../src/network/frame.ts';
 import { assertApplied, assertRefused, type ContractCase, type ContractFixture } from './contract.ts';
 
-/** Every field, both kinds of condition, prefixes, maps of one and of two fields, and names that need care. */
+/** Every field, both kinds of condition, prefixes, maps of one and of two fields, marks, and names that need care. */
 export const ODD_FRAME: FirewallFrame = {
   sets: [
     { family: 'inet', name: 'ways', fields: ['iifname', 'ip saddr'], intervals: true },
@@ -22,6 +23,9 @@ export const ODD_FRAME: FirewallFrame = {
     { family: 'inet', name: 'moved', fields: ['ip daddr'], to: ['ip daddr'] },
     { family: 'bridge', name: 'ports', fields: ['iifname'] },
     { family: 'bridge', name: 'bindings', fields: ['iifname', 'ether saddr', 'ip saddr'] },
+    { family: 'bridge', name: 'marks', fields: ['iifname', 'ip saddr'], to: ['meta mark'] },
+    { family: 'inet', name: 'marked', fields: ['meta mark'] },
+    { family: 'inet', name: 'remarked', fields: ['ip saddr', 'meta mark'], to: ['meta mark'] },
   ],
   chains: [
     {
@@ -31,6 +35,7 @@ export const ODD_FRAME: FirewallFrame = {
       hook: 'prerouting',
       priority: -300,
       rules: [
+        { when: [], verdict: { mark: { map: 'marks', by: ['iifname', 'ip saddr'] } } },
         { when: [{ fields: ['iifname'], not: true, is: { set: 'ports' } }], verdict: 'accept' },
         {
           when: [
@@ -48,6 +53,10 @@ export const ODD_FRAME: FirewallFrame = {
           verdict: 'drop',
         },
         { when: [{ fields: ['ether type'], not: true, is: { value: 'arp' } }], verdict: 'drop' },
+        {
+          when: [{ fields: ['ether type'], is: { value: 'ip' } }],
+          verdict: { mark: { map: 'marks', by: ['iifname', 'ip saddr'] } },
+        },
       ],
     },
     {
@@ -85,6 +94,12 @@ export const ODD_FRAME: FirewallFrame = {
         { when: [{ fields: ['iifname', 'oifname'], not: true, is: { set: 'pairs' } }], verdict: 'drop' },
         { when: [{ fields: ['iifname'], is: { value: 'plb-*' } }], verdict: 'drop' },
         { when: [{ fields: ['iifname', 'ip saddr'], is: { set: 'ways' } }], verdict: 'accept' },
+        { when: [{ fields: ['meta mark'], is: { value: '0x504c0003' } }], verdict: 'accept' },
+        { when: [{ fields: ['meta mark'], not: true, is: { value: '0x00000000' } }], verdict: 'accept' },
+        {
+          when: [{ fields: ['meta mark'], not: true, is: { set: 'marked' } }],
+          verdict: { mark: { map: 'remarked', by: ['ip saddr', 'meta mark'] } },
+        },
       ],
     },
     {
@@ -103,6 +118,7 @@ const publish = (port: number, value: string): FirewallElement => ({
   ...inSet('published', `udp . ${port}`),
   value,
 });
+const marking = (key: string, value: string): FirewallElement => ({ family: 'bridge', set: 'marks', key, value });
 const binding: FirewallElement = { family: 'bridge', set: 'bindings', key: 'plp-1 . 02:70:6c:00:00:01 . 10.0.0.1' };
 
 const apply = async (
@@ -189,6 +205,40 @@ export const firewallContract: readonly ContractCase[] = [
     },
   },
   {
+    name: 'the mark that an element maps to comes, is replaced and goes; marks are elements themselves',
+    async run(fixture) {
+      const { firewall } = fixture.host;
+      await apply(fixture, { frame: ODD_FRAME, add: [marking('plp-1 . 10.0.0.1', '0x504c0001')] });
+      // Now that all is known, these few go another way than the frame did.
+      await apply(fixture, {
+        add: [
+          marking('plp-1 . 10.0.0.1', '0x504cfffe'),
+          marking('plp-2 . 10.0.0.1', '0x504c0002'),
+          marking('plp-3 . 10.0.0.1', '0xffffffff'),
+          inSet('marked', '0x00000007'),
+          { ...inSet('remarked', '10.0.0.1 . 0x504c0002'), value: '0x504c0003' },
+        ],
+      });
+      const all = [
+        'bridge marks plp-1 . 10.0.0.1 : 0x504cfffe',
+        'bridge marks plp-2 . 10.0.0.1 : 0x504c0002',
+        'bridge marks plp-3 . 10.0.0.1 : 0xffffffff',
+        'inet marked 0x00000007',
+        'inet remarked 10.0.0.1 . 0x504c0002 : 0x504c0003',
+      ];
+      const text = await listed(fixture);
+      for (const key of all) assert.ok(text.includes(key.split(' ').slice(2).join(' ')), `${key} in ${text}`);
+      assert.doesNotMatch(text, /0x504c0001/);
+      assert.deepEqual(keys(await firewall.read()), all);
+      await apply(fixture, { frame: ODD_FRAME, add: [marking('plp-2 . 10.0.0.1', '0x504c0002')] });
+      assert.deepEqual(keys(await firewall.read()), all.slice(1, 2));
+
+      await apply(fixture, { remove: [marking('plp-2 . 10.0.0.1', '0x00000000')] });
+      assert.deepEqual(keys(await firewall.read()), []);
+      assert.doesNotMatch(await listed(fixture), /0x504c0002/);
+    },
+  },
+  {
     name: 'one change that removes an element and adds it leaves it there',
     async run(fixture) {
       const element = inSet('natted', '10.0.0.0/24');
@@ -234,6 +284,10 @@ export const firewallContract: readonly ContractCase[] = [
         ['EINVAL', publish(65_536, '10.0.0.2 . 80')],
         ['EINVAL', publish(80, '10.0.0.2')],
         ['EINVAL', { ...inSet('natted', '10.0.0.1'), value: '10.0.0.2' }],
+        ['EINVAL', marking('plp-1 . 10.0.0.1', '3')],
+        ['EINVAL', marking('plp-1 . 10.0.0.1', '0x3')],
+        ['EINVAL', marking('plp-1 . 10.0.0.1', '0x504c00030')],
+        ['EINVAL', inSet('marked', '0x504C0003')],
         ['ENOENT', inSet('nosuch', '10.0.0.1')],
         ['ENOENT', { ...inSet('natted', '10.0.0.1'), family: 'bridge' }],
       ];
@@ -287,8 +341,12 @@ export const firewallContract: readonly ContractCase[] = [
       await apply(fixture, { frame: ODD_FRAME, add: [binding] });
       const before = await host.firewall.read();
       const forward = ODD_FRAME.chains[2]!;
-      const withRule = (chain: FirewallChain, match: FirewallMatch): readonly [FirewallFrame, string] => {
-        const rule = { when: [match], verdict: 'drop' } as const;
+      const withRule = (
+        chain: FirewallChain,
+        match: FirewallMatch | null,
+        verdict: FirewallVerdict = 'drop',
+      ): readonly [FirewallFrame, string] => {
+        const rule = { when: match === null ? [] : [match], verdict };
         const frame = { sets: ODD_FRAME.sets, chains: [{ ...chain, rules: [rule] }] };
         return [frame, `${chain.family} chain ${chain.name}: ${ruleText(rule)}`];
       };
@@ -298,6 +356,12 @@ export const firewallContract: readonly ContractCase[] = [
         withRule(forward, { fields: ['ip saddr'], is: { value: '10.0.0.300' } }),
         withRule(forward, { fields: ['iifname', 'ip saddr'], is: { value: 'lo . 10.0.0.1' } }),
         withRule(ODD_FRAME.chains[0]!, { fields: ['iifname'], is: { set: 'pairs' } }),
+        withRule(forward, { fields: ['meta mark'], is: { value: '3' } }),
+        withRule(forward, null, { mark: { map: 'marks', by: ['iifname', 'ip saddr'] } }),
+        withRule(forward, null, { mark: { map: 'remarked', by: ['ip saddr'] } }),
+        withRule(forward, null, { mark: { map: 'moved', by: ['ip daddr'] } }),
+        withRule(ODD_FRAME.chains[1]!, null, { mark: { map: 'remarked', by: ['ip saddr', 'meta mark'] } }),
+        withRule(ODD_FRAME.chains[1]!, null, { dnat: { map: 'remarked', by: ['ip saddr', 'meta mark'] } }),
       ] as const) {
         const result = await settle(() => host.firewall.apply([{ frame, add: [], remove: [] }]));
         assertRefused(result, { applied: 0, code: 'EINVAL', operation: 'firewall.apply', target });

@@ -10,8 +10,9 @@ export const entries = {
   supervisor: fileURLToPath(
     new URL(`../../src/processes/memory-supervisor${extname(import.meta.url)}`, import.meta.url),
   ),
+  stream: fileURLToPath(new URL(`../../src/processes/stream${extname(import.meta.url)}`, import.meta.url)),
 };
 
 /** A host of this process, with a mark of its own. */
-export const openTestHost = (name: string): Promise<LinuxHost> =>
-  openLinuxHost({ name, root: runMark(name), entries, store: noStore });
+export const openTestHost = (name: string, network: 'own' | 'machine' = 'own'): Promise<LinuxHost> =>
+  openLinuxHost({ name, root: runMark(name), entries, store: noStore, network });

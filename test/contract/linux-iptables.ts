@@ -173,6 +173,25 @@ export const linuxIptablesContract: readonly ContractCase[] = [
         operation: 'firewall.apply',
         target: 'inet chain forward: iifname . oifname != @pairs drop',
       });
+      const marking = {
+        sets: [{ family: 'inet', name: 'marks', fields: ['iifname', 'ip saddr'], to: ['meta mark'] }],
+        chains: [
+          {
+            family: 'inet',
+            name: 'marking',
+            type: 'filter',
+            hook: 'prerouting',
+            priority: -150,
+            rules: [{ when: [], verdict: { mark: { map: 'marks', by: ['iifname', 'ip saddr'] } } }],
+          },
+        ],
+      } as const satisfies FirewallFrame;
+      assertRefused(await firewall.apply([{ frame: marking, add: [], remove: [] }]), {
+        applied: 0,
+        code: 'EOPNOTSUPP',
+        operation: 'firewall.apply',
+        target: 'inet chain marking: meta mark set iifname . ip saddr map @marks',
+      });
       assert.deepEqual([await told(firewall), inside(host, 'ipset', 'save')], before);
     },
   },

@@ -5,9 +5,11 @@ import { makeFabric, removeNetwork } from '../../backends/linux/fabric.ts';
 import { runMark } from '../../backends/linux/owner.ts';
 import type { NamespaceName } from '../../src/host/namespaces.ts';
 import { entryKey, type RoutingEntry } from '../../src/host/routing.ts';
+import type { VfKnobs } from '../../src/host/virtual-functions.ts';
 import { ADDRESS_HERE, ADDRESS_THERE, type ReadBack, type ReadLink } from './contract.ts';
+import { readShaper } from './linux-shaper-text.ts';
 
-export type ReadNetwork = Pick<ReadBack, 'namespaces' | 'link' | 'routing'>;
+export type ReadNetwork = Pick<ReadBack, 'namespaces' | 'link' | 'vf' | 'routing' | 'shaper'>;
 
 /** Joins two open hosts over a fabric. What is returned takes the fabric away. */
 export async function joinHosts(name: string, otherName: string): Promise<() => Promise<void>> {
@@ -19,11 +21,10 @@ export async function joinHosts(name: string, otherName: string): Promise<() => 
   return () => removeNetwork(mark);
 }
 
-/** The file's name, as `ip -n` takes it. */
-const fileOf = (mark: string, namespace: NamespaceName): string => (namespace === '' ? mark : `${mark}+${namespace}`);
-
+/** In a namespace by the name that `ip -n` takes; empty: the machine's own. */
 function inside(file: string, ...command: string[]): string {
-  const { stdout, status } = spawnSync('ip', ['netns', 'exec', file, ...command], { encoding: 'utf8' });
+  const all = file === '' ? command : ['ip', 'netns', 'exec', file, ...command];
+  const { stdout, status } = spawnSync(all[0]!, all.slice(1), { encoding: 'utf8' });
   return status === 0 ? stdout.trim() : '';
 }
 
@@ -41,6 +42,7 @@ interface Shown {
   readonly address: string;
   readonly flags: readonly string[];
   readonly mtu: number;
+  readonly qdisc: string;
   readonly ifalias?: string;
   readonly master?: string;
   readonly linkinfo?: {
@@ -49,17 +51,21 @@ interface Shown {
   };
 }
 
-/** How the namespaces of a host are read. */
-export function readNetworkOf(mark: string): ReadNetwork {
+/** How the namespaces of a host are read. @param isMachine its own is the machine's */
+export function readNetworkOf(mark: string, isMachine = false): ReadNetwork {
+  const own = isMachine ? '' : mark;
+  const fileOf = (namespace: NamespaceName): string => (namespace === '' ? own : `${mark}+${namespace}`);
   return {
     namespaces: async () =>
       readdirSync('/run/netns')
         .filter((file) => file.startsWith(`${mark}+`))
         .map((file) => file.slice(mark.length + 1))
         .sort(),
-    link: async ({ namespace, name }) => readLink(fileOf(mark, namespace), name),
+    shaper: async ({ namespace, name }) => readShaper(fileOf(namespace), name),
+    link: async ({ namespace, name }) => readLink(fileOf(namespace), name),
+    vf: async ({ pf, index }) => readFunction(own, pf, index),
     routing: async (namespace) => {
-      const file = fileOf(mark, namespace);
+      const file = fileOf(namespace);
       return [
         ...addresses(file, namespace),
         ...routes(file, namespace),
@@ -88,6 +94,37 @@ function readLink(file: string, name: string): ReadLink | null {
     hairpin: shown.linkinfo?.info_slave_data?.hairpin ?? false,
     forwarding: inside(file, 'cat', `/proc/sys/net/ipv4/conf/${name}/forwarding`) === '1',
     ipv6: inside(file, 'cat', `/proc/sys/net/ipv6/conf/${name}/disable_ipv6`) === '0',
+    qdisc: shown.qdisc,
+  };
+}
+
+/** How `ip` shows a VF in the entry of its PF. */
+interface ShownFunction {
+  readonly vf: number;
+  readonly address: string;
+  readonly vlan_list?: readonly { readonly vlan?: number; readonly qos?: number; readonly protocol?: string }[];
+  readonly rate?: { readonly max_tx: number; readonly min_tx: number };
+  readonly spoofchk: boolean;
+  readonly link_state: VfKnobs['linkState'];
+  readonly trust: boolean;
+}
+
+function readFunction(file: string, pf: string, index: number): VfKnobs | null {
+  const [shown] = rows(file, 'ip', '-d', '-j', 'link', 'show', 'dev', pf);
+  const all = (shown?.['vfinfo_list'] ?? []) as unknown as readonly ShownFunction[];
+  const found = all.find(({ vf }) => vf === index);
+  if (found === undefined) return null;
+  const tag = found.vlan_list?.[0];
+  return {
+    mac: found.address,
+    vlan: tag?.vlan ?? 0,
+    qos: tag?.qos ?? 0,
+    proto: tag?.protocol === '802.1ad' ? '802.1ad' : '802.1Q',
+    spoofCheck: found.spoofchk,
+    trust: found.trust,
+    linkState: found.link_state,
+    minRateBitsPerSec: (found.rate?.min_tx ?? 0) * 1_000_000,
+    maxRateBitsPerSec: (found.rate?.max_tx ?? 0) * 1_000_000,
   };
 }
 

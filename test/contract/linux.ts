@@ -4,24 +4,34 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { findLayout } from '../../backends/linux/cgroup-layout.ts';
 import { ownNamespaceOf } from '../../backends/linux/fabric.ts';
 import { runMark } from '../../backends/linux/owner.ts';
+import { announcementsContract } from './announcements.ts';
 import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
 import type { ContractCase, ContractFixture, ReadBack } from './contract.ts';
 import { firewallContract } from './firewall.ts';
+import { firewallMarksContract } from './firewall-marks.ts';
 import { firewallPacketsContract } from './firewall-packets.ts';
+import { linuxEgressContract } from './linux-egress.ts';
 import { linuxFirewallContract } from './linux-firewall.ts';
 import { linuxDockerUserContract } from './linux-docker-user.ts';
 import { linuxIptablesContract } from './linux-iptables.ts';
+import { linkMovesContract } from './link-moves.ts';
 import { linksContract } from './links.ts';
 import { linuxCrashContract } from './linux-crash.ts';
 import { openTestHost } from './linux-host.ts';
+import { linuxMarksContract } from './linux-marks.ts';
 import { linuxNetworkContract } from './linux-network-contract.ts';
 import { joinHosts, type ReadNetwork, readNetworkOf } from './linux-network.ts';
+import { layForeignQdisc } from './linux-shaper-text.ts';
+import { linuxShaperContract } from './linux-shaper.ts';
 import { machineContract } from './machine.ts';
 import { namespacesContract } from './namespaces.ts';
 import { probesContract } from './probes.ts';
 import { routingContract } from './routing.ts';
+import { shaperPacketsContract } from './shaper-packets.ts';
+import { shaperContract } from './shaper.ts';
+import { linuxStreamsContract } from './streams.ts';
 import { supervisionContract } from './supervision.ts';
 
 /** The bodies that the Linux host passes, by capability. */
@@ -32,14 +42,22 @@ export const LINUX_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> 
   machine: machineContract,
   firewall: firewallContract,
   'firewall on packets': firewallPacketsContract,
+  'firewall marks': [...firewallMarksContract, ...linuxMarksContract],
   'firewall and others': linuxFirewallContract,
   'firewall beside Docker': linuxDockerUserContract,
   'firewall in iptables': linuxIptablesContract,
   clock: clockContract,
   namespaces: namespacesContract,
   links: linksContract,
+  'moves of links': linkMovesContract,
   routing: routingContract,
+  announcements: announcementsContract,
+  shaper: shaperContract,
+  'shaper on packets': shaperPacketsContract,
+  'shaper on Linux alone': linuxShaperContract,
   probes: probesContract,
+  streams: linuxStreamsContract,
+  'egress on packets': linuxEgressContract,
   crashes: linuxCrashContract,
   'network on Linux alone': linuxNetworkContract,
 };
@@ -54,10 +72,13 @@ export function whyNotHere(): string | null {
   return findLayout() === null ? 'the machine has no cgroup memory controller' : null;
 }
 
-/** Runs one body on a fresh host, and leaves nothing behind. */
-export async function runOnLinux(contractCase: ContractCase): Promise<void> {
+/**
+ * Runs one body on a fresh host, and leaves nothing behind.
+ * @param pfs cards of the machine: the host's own namespace is the machine's then
+ */
+export async function runOnLinux(contractCase: ContractCase, pfs?: readonly [string, string]): Promise<void> {
   const name = 'contract';
-  const host = await openTestHost(name);
+  const host = await openTestHost(name, pfs === undefined ? 'own' : 'machine');
   const closing = [() => host.close()];
   const fixture: ContractFixture = {
     host,
@@ -65,13 +86,15 @@ export async function runOnLinux(contractCase: ContractCase): Promise<void> {
     cgroupVersion: host.cgroupVersion,
     settle: (work) => work(),
     waitUntil,
-    readBack: { ...readBackOf(host.cgroupVersion, runMark(name)), ...readNetworkOf(runMark(name)) },
+    readBack: { ...readBackOf(host.cgroupVersion, runMark(name)), ...readNetworkOf(runMark(name), pfs !== undefined) },
     another: async (otherName) => {
       const other = await openTestHost(otherName);
       closing.push(() => other.close());
       closing.push(await joinHosts(name, otherName));
       return other;
     },
+    layForeignQdisc: (link) => layForeignQdisc(runMark(name), link),
+    ...(pfs !== undefined && { pfs }),
   };
   try {
     await contractCase.run(fixture);
@@ -80,7 +103,7 @@ export async function runOnLinux(contractCase: ContractCase): Promise<void> {
   }
 }
 
-async function waitUntil(predicate: () => boolean | Promise<boolean>, what: string): Promise<void> {
+export async function waitUntil(predicate: () => boolean | Promise<boolean>, what: string): Promise<void> {
   const until = performance.now() + WAIT_MS;
   while (!(await predicate())) {
     if (performance.now() > until) throw new Error(`waited ${WAIT_MS / 1000} s in vain for ${what}`);

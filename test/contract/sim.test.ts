@@ -7,18 +7,30 @@ import { entryKey } from '../../src/host/routing.ts';
 import { bytes, GIB } from '../../src/host/units.ts';
 import { policyByName } from '../../src/memory/policies.ts';
 import { supervisorFactory } from '../../src/memory/supervisor.ts';
+import { announcementsContract } from './announcements.ts';
 import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
 import { ADDRESS_HERE, ADDRESS_THERE, type ContractCase, type ContractFixture, type ReadBack } from './contract.ts';
+import { firewallMarksContract } from './firewall-marks.ts';
 import { firewallPacketsContract } from './firewall-packets.ts';
 import { firewallContract } from './firewall.ts';
+import { linkMovesContract } from './link-moves.ts';
 import { linksContract } from './links.ts';
 import { machineContract } from './machine.ts';
 import { namespacesContract } from './namespaces.ts';
 import { probesContract } from './probes.ts';
 import { routingContract } from './routing.ts';
+import { shaperPacketsContract } from './shaper-packets.ts';
+import { shaperContract, shaperLines } from './shaper.ts';
+import { noStreamsContract } from './streams.ts';
 import { supervisionContract } from './supervision.ts';
+import { virtualFunctionLinksContract } from './virtual-function-links.ts';
+import { virtualFunctionsContract } from './virtual-functions.ts';
+
+/** The one capability whose bodies have PFs. */
+const VIRTUAL_FUNCTIONS = 'virtual functions';
+const PFS = ['pf0', 'pf1'] as const;
 
 const CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> = {
   clock: clockContract,
@@ -27,10 +39,12 @@ const CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> = {
   containers: containersContract,
   supervision: supervisionContract,
   namespaces: namespacesContract,
-  links: linksContract,
-  routing: routingContract,
-  firewall: [...firewallContract, ...firewallPacketsContract],
-  probes: probesContract,
+  links: [...linksContract, ...linkMovesContract],
+  routing: [...routingContract, ...announcementsContract],
+  firewall: [...firewallContract, ...firewallPacketsContract, ...firewallMarksContract],
+  shaper: [...shaperContract, ...shaperPacketsContract],
+  probes: [...probesContract, ...noStreamsContract],
+  [VIRTUAL_FUNCTIONS]: [...virtualFunctionsContract, ...virtualFunctionLinksContract],
 };
 
 const supervisor = supervisorFactory(({ policy: { name } }) => {
@@ -43,15 +57,32 @@ const supervisor = supervisorFactory(({ policy: { name } }) => {
 const PATIENCE_MS = 60_000;
 
 /** The network as the raw host tells it. */
-const readNetworkOf = (raw: Host): Pick<ReadBack, 'namespaces' | 'link' | 'routing' | 'firewallText'> => ({
+const readNetworkOf = (
+  raw: Host,
+): Pick<ReadBack, 'namespaces' | 'link' | 'vf' | 'routing' | 'shaper' | 'firewallText'> => ({
   namespaces: () => raw.namespaces.list(),
   async link({ namespace, name }) {
     const found = (await raw.links.list([namespace])).find((link) => link.name === name);
     if (found === undefined) return null;
-    const { type, up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 } = found;
-    return { type, up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6 };
+    const { type, up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6, qdisc } = found;
+    return { type, up, mtu, mac, alias, master, learning, hairpin, forwarding, ipv6, qdisc };
+  },
+  async vf({ pf, index }) {
+    const found = (await raw.virtualFunctions.list([])).virtual.find((vf) => vf.pf === pf && vf.index === index);
+    if (found === undefined) return null;
+    const {
+      pciAddress: _address,
+      driver: _driver,
+      link: _link,
+      linkMac: _mac,
+      pf: _pf,
+      index: _index,
+      ...knobs
+    } = found;
+    return knobs;
   },
   routing: async (namespace) => (await raw.routing.list([namespace])).map(entryKey),
+  shaper: async (link) => shaperLines(await raw.shaper.list([link])),
   async firewallText() {
     const { frame, elements } = await raw.firewall.read();
     return [...(frame ?? []), ...elements.map(elementKey)].join('\n');
@@ -59,9 +90,13 @@ const readNetworkOf = (raw: Host): Pick<ReadBack, 'namespaces' | 'link' | 'routi
 });
 
 /** A body gets the host as an engine would, and reads back through the raw host, past the chain. */
-function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
+function simulatedFixture(cgroupVersion: 1 | 2, pfs?: typeof PFS): ContractFixture {
   const machine = { name: 'sim', ramBytes: bytes(8 * GIB), cpus: 4, cgroupVersion, uplink: null };
-  const hosts = [machine, { ...machine, name: 'other' }];
+  const nics = pfs?.map((link) => ({ link, driver: 'igb' })) ?? [];
+  const hosts = [
+    { ...machine, nics },
+    { ...machine, name: 'other' },
+  ];
   const simulation = createSimulation({ seed: 1, hosts, supervisor });
   const raw = simulation.host('sim');
   let waiting = false;
@@ -76,6 +111,7 @@ function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
   };
   return {
     host: simulation.connect('sim'),
+    ...(pfs !== undefined && { pfs }),
     backend: 'sim',
     cgroupVersion,
     // Within what is waited for, time goes on already.
@@ -105,11 +141,14 @@ function simulatedFixture(cgroupVersion: 1 | 2): ContractFixture {
       simulation.plug(name, { prefix: ADDRESS_THERE });
       return simulation.connect(name);
     },
+    layForeignQdisc: async (link) => simulation.layForeignQdisc('sim', link),
   };
 }
 
 describe.each([1, 2] as const)('the simulated host with cgroup v%i', (version) => {
-  describe.each(Object.entries(CONTRACTS))('%s', (_capability, cases) => {
-    it.each(cases.map((one) => [one.name, one] as const))('%s', (_name, one) => one.run(simulatedFixture(version)));
+  describe.each(Object.entries(CONTRACTS))('%s', (capability, cases) => {
+    it.each(cases.map((one) => [one.name, one] as const))('%s', (_name, one) =>
+      one.run(simulatedFixture(version, capability === VIRTUAL_FUNCTIONS ? PFS : undefined)),
+    );
   });
 });

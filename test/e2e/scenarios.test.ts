@@ -7,7 +7,10 @@ import { afterAll, describe, expect, test } from 'vitest';
 import type { RunDocument } from '../../src/commands/output.ts';
 
 const FOLDER = 'scenarios/memory';
-const FILES = [FOLDER, 'scenarios/network'].flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)));
+const filesOf = (folder: string): string[] => readdirSync(folder).map((name) => join(folder, name));
+/** Their cards are simulated here; real ones are in the guest of test/guest. */
+const WITH_CARDS = filesOf('scenarios/sriov');
+const FILES = [FOLDER, 'scenarios/network', 'scenarios/egress'].flatMap(filesOf);
 const isRoot = process.geteuid?.() === 0;
 const scratch = mkdtempSync(join(tmpdir(), 'scenarios-'));
 
@@ -25,7 +28,7 @@ const orderOf = ({ kills }: RunDocument) => kills.map(({ container }) => contain
 
 const heldOf = ({ expectations }: RunDocument) => expectations.map(({ text, held }) => ({ text, held }));
 
-describe.each(FILES)('%s', (file) => {
+describe.each([...FILES, ...WITH_CARDS])('%s', (file) => {
   test('holds on the simulated host, twice with the same recording', async () => {
     const record = join(scratch, 'recording');
     let [first, second] = [await run(file, '--record', record), await run(file)];
@@ -37,14 +40,16 @@ describe.each(FILES)('%s', (file) => {
     expect(createHash('sha256').update(readFileSync(record)).digest('hex')).toBe(first.digest);
   });
 
-  test.runIf(isRoot)(
+  test.runIf(isRoot && !WITH_CARDS.includes(file))(
     'holds on this machine, with the same verdicts, and the same kills in the same order',
     async () => {
       const [simulated, real] = [await run(file), await run(file, '--backend', 'linux')];
       expect(real.expectations.filter(({ held }) => !held)).toEqual([]);
       expect(real).toMatchObject({ exitCode: 0, held: true, backend: 'linux' });
       expect(orderOf(real)).toEqual(orderOf(simulated));
-      expect(heldOf(real)).toEqual(heldOf(simulated));
+      // How fast packets go only a real host tells.
+      const told = new Set(simulated.expectations.map(({ text }) => text));
+      expect(heldOf(real).filter(({ text }) => told.has(text))).toEqual(heldOf(simulated));
     },
   );
 });
@@ -76,7 +81,7 @@ describe('plimsoll run', () => {
     expect(stdout).toContain(`again: plimsoll run ${changed} --seed 7 --backend sim`);
   });
 
-  test.each(FILES)('prints its plan as a script that a shell can read: %s', async (each) => {
+  test.each([...FILES, ...WITH_CARDS])('prints its plan as a script that a shell can read: %s', async (each) => {
     const { stdout, exitCode } = await plimsoll('run', each, '--dry-run');
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/^#!\/bin\/sh\n/);

@@ -78,7 +78,20 @@ describe('imports', () => {
 });
 
 /** Files of src/host that are words of the port, not abilities of a host, so that no backend has its own. */
-const WORDS = new Set(['batch', 'errors', 'host', 'ipv4', 'random', 'same', 'steps', 'units', 'workload']);
+const WORDS = new Set([
+  'batch',
+  'errors',
+  'firewall-check',
+  'firewall-values',
+  'host',
+  'ipv4',
+  'random',
+  'same',
+  'steps',
+  'units',
+  'vf-drivers',
+  'workload',
+]);
 /** Kept by something else than a file of the same name. */
 const KEPT_ELSEWHERE: Readonly<Record<string, string>> = { 'backends/linux/store.ts': 'backends/store/sqlite.ts' };
 

@@ -3,15 +3,9 @@ import { dirname, extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { linuxCgroups } from '../../../backends/linux/cgroups.ts';
 import { linuxClock } from '../../../backends/linux/clock.ts';
-import { makeFabric, ownNamespaceOf } from '../../../backends/linux/fabric.ts';
-import { linuxFirewall } from '../../../backends/linux/firewall.ts';
+import { makeFabric } from '../../../backends/linux/fabric.ts';
 import { type LinuxHost, openLinuxHost } from '../../../backends/linux/host.ts';
-import { linuxLinks } from '../../../backends/linux/links.ts';
-import { linuxNamespaces } from '../../../backends/linux/namespaces.ts';
-import { NetworkRoot } from '../../../backends/linux/netns.ts';
 import { runFolderOf, runMark } from '../../../backends/linux/owner.ts';
-import { linuxProbes } from '../../../backends/linux/probes.ts';
-import { linuxRouting } from '../../../backends/linux/routing.ts';
 import { foldersOf, removeRun, sweepDeadRuns } from '../../../backends/linux/runs.ts';
 import { openSqliteStore, type SqliteStore } from '../../../backends/store/sqlite.ts';
 import { Engine } from '../../engine/engine.ts';
@@ -19,13 +13,18 @@ import { HostError } from '../../host/errors.ts';
 import type { Bystander } from '../../scenario/run.ts';
 import type { Scenario, ScenarioHost } from '../../scenario/scenario.ts';
 import type { FindPolicy, OpenBackend } from './backend.ts';
+import { besideEngine, checkCards, type Network } from './linux-beside.ts';
 import { severable, type SeverableHost } from './severable.ts';
 
 const entry = (name: string): string =>
   fileURLToPath(new URL(`../../processes/${name}${extname(import.meta.url)}`, import.meta.url));
 
 /** The programs a real host starts, TypeScript or JavaScript as this is. */
-export const ENTRIES = { workload: entry('workload'), supervisor: entry('memory-supervisor') };
+export const ENTRIES = {
+  workload: entry('workload'),
+  supervisor: entry('memory-supervisor'),
+  stream: entry('stream'),
+};
 
 /**
  * Runs a scenario on this machine, each of its hosts under a cgroup root and in a network namespace of its own. What dead
@@ -36,6 +35,12 @@ export async function openLinux(scenario: Scenario, policies: FindPolicy): Promi
   if (scenario.faults.length > 0)
     throw new HostError('EOPNOTSUPP', 'run', scenario.file, {
       detail: 'it has faults, which only a simulated host can have: run it with --backend sim',
+    });
+  const onMachine = scenario.hosts.some(({ nics }) => nics.length > 0);
+  if (onMachine && scenario.hosts.length > 1)
+    throw new HostError('EOPNOTSUPP', 'run', scenario.file, {
+      detail:
+        'a host with network cards is this machine itself, and the others have no wire to it: run it with --backend sim',
     });
   await sweepDeadRuns();
   const open = new Map<string, OpenHost>();
@@ -49,7 +54,7 @@ export async function openLinux(scenario: Scenario, policies: FindPolicy): Promi
   try {
     const storeFile = join(runFolderOf(runMark(scenario.hosts[0]!.name)), 'store.sqlite');
     for (const host of scenario.hosts) open.set(host.name, await OpenHost.open(host, storeFile));
-    await joinHosts(scenario.hosts);
+    await joinHosts(scenario.hosts.filter(({ nics }) => nics.length === 0));
   } catch (error) {
     await close();
     throw error;
@@ -87,30 +92,32 @@ async function joinHosts(hosts: readonly ScenarioHost[]): Promise<void> {
   if (joined.length > 0) await makeFabric(joined[0]!.mark, joined);
 }
 
-/** What reaches into a host beside its engine: handles of their own, which no crash of that touches. */
-function bystanderOf(name: string, root: string): Bystander {
-  const network = new NetworkRoot({ mark: root, own: ownNamespaceOf(root) });
-  return {
-    namespaces: linuxNamespaces(network),
-    links: linuxLinks(network),
-    routing: linuxRouting(network),
-    firewall: linuxFirewall(network),
-    probes: linuxProbes(network, name),
-  };
-}
-
 /** One host of a run, and the handle that its engine of the moment has. */
 class OpenHost {
   readonly bystander: Bystander;
+  readonly #clearByHand: () => Promise<void>;
   readonly #root: string;
   readonly #name: string;
+  readonly #network: Network;
   readonly #storeFile: string;
   #host: LinuxHost;
   #store: SqliteStore;
   #handle: SeverableHost | undefined;
 
-  private constructor(name: string, root: string, storeFile: string, parts: { host: LinuxHost; store: SqliteStore }) {
-    this.bystander = bystanderOf(name, root);
+  private constructor(
+    { name, nics }: ScenarioHost,
+    root: string,
+    storeFile: string,
+    parts: { host: LinuxHost; store: SqliteStore },
+  ) {
+    this.#network = networkOf(nics);
+    const beside = besideEngine(name, root, {
+      streamEntry: ENTRIES.stream,
+      network: this.#network,
+      store: () => this.#store,
+    });
+    this.bystander = beside.bystander;
+    this.#clearByHand = beside.clear;
     this.#name = name;
     this.#root = root;
     this.#storeFile = storeFile;
@@ -118,13 +125,21 @@ class OpenHost {
     this.#store = parts.store;
   }
 
-  static async open({ name, cgroupVersion }: ScenarioHost, storeFile: string): Promise<OpenHost> {
+  static async open(host: ScenarioHost, storeFile: string): Promise<OpenHost> {
+    const { name, cgroupVersion, nics } = host;
     const root = runMark(name);
-    const parts = await openParts(name, root, storeFile).catch(async (error: unknown) => {
+    const parts = await openParts(name, root, storeFile, networkOf(nics)).catch(async (error: unknown) => {
       await removeBegun(root);
       throw error;
     });
-    const open = new OpenHost(name, root, storeFile, parts);
+    const open = new OpenHost(host, root, storeFile, parts);
+    try {
+      await checkCards(host, parts.host);
+    } catch (error) {
+      open.letGo();
+      await open.close();
+      throw error;
+    }
     if (cgroupVersion !== undefined && cgroupVersion !== parts.host.cgroupVersion) {
       open.letGo();
       await open.close();
@@ -140,7 +155,12 @@ class OpenHost {
     if (this.#handle !== undefined) {
       this.#host.detach();
       this.#store.close();
-      ({ host: this.#host, store: this.#store } = await openParts(this.#name, this.#root, this.#storeFile));
+      ({ host: this.#host, store: this.#store } = await openParts(
+        this.#name,
+        this.#root,
+        this.#storeFile,
+        this.#network,
+      ));
     }
     this.#handle = severable(this.#host);
     return this.#handle.host;
@@ -156,20 +176,25 @@ class OpenHost {
     this.#store.close();
   }
 
-  close(): Promise<void> {
-    return this.#host.close();
+  async close(): Promise<void> {
+    await this.#clearByHand();
+    await this.#host.close();
   }
 }
+
+/** Cards are the machine's: a host with some is the machine itself. */
+const networkOf = (nics: ScenarioHost['nics']): Network => (nics.length > 0 ? 'machine' : 'own');
 
 async function openParts(
   name: string,
   root: string,
   storeFile: string,
+  network: Network,
 ): Promise<{ host: LinuxHost; store: SqliteStore }> {
   mkdirSync(dirname(storeFile), { recursive: true });
   const store = openSqliteStore(storeFile);
   try {
-    return { host: await openLinuxHost({ name, root, entries: ENTRIES, store }), store };
+    return { host: await openLinuxHost({ name, root, entries: ENTRIES, store, network }), store };
   } catch (error) {
     store.close();
     throw error;

@@ -21,7 +21,12 @@ async function ask(store: Store, to: Desired | null): Promise<void> {
 
 describe('what was asked', () => {
   test('nothing was asked of an empty store', async () =>
-    expect(await readAsked(createStore(), 'h')).toEqual({ host: 'h', desired: null, ended: new Set() }));
+    expect(await readAsked(createStore(), 'h')).toEqual({
+      host: 'h',
+      desired: null,
+      ended: new Set(),
+      held: { vfs: [], pfs: [] },
+    }));
 
   test('is read back as it was asked', async () => {
     const store = createStore();

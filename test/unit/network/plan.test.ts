@@ -2,13 +2,15 @@ import { describe, expect, test } from 'vitest';
 import { frameLines } from '../../../src/host/firewall.ts';
 import type { LinkState } from '../../../src/host/links.ts';
 import type { Step } from '../../../src/host/steps.ts';
-import { type HostNetworks, NO_NETWORKS, pictureOf } from '../../../src/network/host-network.ts';
+import { NOTHING_HELD } from '../../../src/network/functions.ts';
+import { type HostNetworks, NO_NETWORKS, pictureOf as pictured } from '../../../src/network/host-network.ts';
 import { bridgeName, isOurs, macOf, portName, vxlanName } from '../../../src/network/names.ts';
 import type { NetworkObserved } from '../../../src/network/observe.ts';
 import type { Picture } from '../../../src/network/picture.ts';
 import { planNetwork } from '../../../src/network/plan.ts';
 import { intranet, overlay } from './specs.ts';
 
+const NO_FUNCTIONS = { physical: [], virtual: [] };
 const uplink = { link: 'eth0', address: '192.168.77.11', bits: 24, mtu: 1500 };
 const endpoint = (container: string, network: string, link: string, address: string) => ({
   container,
@@ -33,7 +35,10 @@ const NETWORKS: HostNetworks = {
   ],
   endpoints: [endpoint('web', 'blue', 'eth0', '10.0.0.1'), endpoint('web', 'office', 'eth1', '192.168.77.128')],
   namespaces: ['web'],
+  held: NOTHING_HELD,
 };
+/** Nothing of the host's own cards. */
+const pictureOf = (networks: HostNetworks): Picture => pictured(networks, { functions: NO_FUNCTIONS, links: [] });
 const picture = pictureOf(NETWORKS);
 
 const wire: LinkState = {
@@ -50,12 +55,14 @@ const wire: LinkState = {
   hairpin: false,
   forwarding: false,
   ipv6: false,
+  qdisc: 'noqueue',
 };
 const EMPTY: NetworkObserved = {
   namespaces: [],
   links: [wire],
   entries: [{ kind: 'address', namespace: '', link: 'eth0', prefix: '192.168.77.11/24' }],
   firewall: { frame: null, elements: [] },
+  functions: NO_FUNCTIONS,
 };
 
 /** What is observed when everything is as in the picture. */
@@ -70,13 +77,14 @@ const asIn = ({ namespaces, links, entries, frame, elements }: Picture): Network
         mac: '02:00:00:00:00:99',
         namespace,
         name,
-        type: kind?.type ?? 'veth',
+        type: kind === undefined || kind.type === 'vf' ? 'veth' : kind.type,
         ...(kind?.type === 'vxlan' && { vni: kind.vni, local: kind.local, udpPort: kind.udpPort }),
         ...settings,
       })),
   ],
   entries: [...EMPTY.entries, ...entries],
   firewall: { frame: frame && frameLines(frame), elements },
+  functions: NO_FUNCTIONS,
 });
 
 const steps = (observed: NetworkObserved, wanted = picture): Step[] =>

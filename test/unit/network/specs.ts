@@ -1,4 +1,4 @@
-import type { NetworkSpec } from '../../../src/network/desired.ts';
+import type { NetworkSpec, VfDemand } from '../../../src/network/desired.ts';
 
 /** Networks for tests, of each kind. */
 export const bridge = (name: string, pool: string, more: Partial<NetworkSpec> = {}): NetworkSpec => ({
@@ -24,4 +24,13 @@ export const intranet = (name: string, pool: string, more: Partial<NetworkSpec> 
   internal: false,
   nat: false,
   ...more,
+});
+
+export const sriov = (name: string, pool: string, vf: VfDemand): NetworkSpec => ({
+  name,
+  kind: 'sriov',
+  pool,
+  internal: false,
+  nat: false,
+  vf,
 });

@@ -80,7 +80,7 @@ describe('probes', () => {
             },
           };
         };
-        return { ...bystander, probes: { answer, send: (probes) => bystander.probes.send(probes) } };
+        return { ...bystander, probes: { ...bystander.probes, answer } };
       },
     });
     const result = await run(

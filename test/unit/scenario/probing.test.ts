@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { AddressObservation } from '../../../src/engine/observation.ts';
 import type { Arrival, Probe, ProbeResult } from '../../../src/host/probes.ts';
+import { Addressing } from '../../../src/scenario/addressing.ts';
 import { Leases } from '../../../src/scenario/leases.ts';
 import { readScenario } from '../../../src/scenario/load.ts';
 import { Prober } from '../../../src/scenario/probing.ts';
@@ -66,13 +67,15 @@ async function probe(claims: readonly string[], arrives: (host: string, probe: P
   ];
   for (const each of held) leases.learn(each);
   const wire = new Wire(arrives);
+  const attachmentsOf = (container: string) =>
+    scenario.containers.find(({ name }) => name === container)?.attachments ?? [];
   const prober = new Prober(
     scenario,
     scenario.expectations.map(({ claim }) => claim as ReachClaim),
     {
       bystander: (host) => wire.bystander(host),
-      leases,
-      attachmentsOf: (container) => scenario.containers.find(({ name }) => name === container)?.attachments ?? [],
+      addressing: new Addressing(scenario, leases, attachmentsOf),
+      attachmentsOf,
     },
   );
   const found = await Promise.all(prober.moments.map((moment) => prober.probe(moment)));

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { commentOf, asWritten } from '../../../../backends/linux/nft-comment.ts';
 import { fromIpset, ipsetTypeOf, toIpset } from '../../../../backends/linux/ipset.ts';
 import { parseFrame, parseRule } from '../../../../backends/linux/rule-text.ts';
-import { whyNoValue } from '../../../../backends/linux/firewall-values.ts';
+import { whyNoValue } from '../../../../src/host/firewall-values.ts';
 import { type FirewallField, frameLines, ruleText } from '../../../../src/host/firewall.ts';
 import { FRAME } from '../../../../src/network/frame.ts';
 import { ODD_FRAME } from '../../../contract/firewall.ts';

@@ -1,7 +1,6 @@
-import { Buffer } from 'node:buffer';
-import type { FirewallField } from '../../src/host/firewall.ts';
-import { AddressError, parsePrefix } from '../../src/host/ipv4.ts';
-import { LINK_NAME_LENGTH_MAX } from '../../src/host/links.ts';
+import type { FirewallField } from './firewall.ts';
+import { AddressError, parsePrefix } from './ipv4.ts';
+import { LINK_NAME_LENGTH_MAX } from './links.ts';
 
 /** The type that a field has in nft (nft(8), EXPRESSIONS). */
 export type ValueType =
@@ -11,6 +10,7 @@ export type ValueType =
   | 'ipv4_addr'
   | 'inet_proto'
   | 'inet_service'
+  | 'mark'
   | 'ct_state'
   | 'ct_status'
   | 'fib_addrtype';
@@ -28,6 +28,7 @@ export const TYPE_OF: Readonly<Record<FirewallField, ValueType>> = {
   'meta l4proto': 'inet_proto',
   'th dport': 'inet_service',
   'th sport': 'inet_service',
+  'meta mark': 'mark',
   'ct state': 'ct_state',
   'ct status': 'ct_status',
   'fib daddr type': 'fib_addrtype',
@@ -42,6 +43,9 @@ const WORDS: Partial<Record<ValueType, readonly string[]>> = {
   inet_proto: ['tcp', 'udp', 'icmp', 'sctp'],
   fib_addrtype: ['unicast', 'local', 'broadcast', 'multicast', 'blackhole', 'unreachable', 'prohibit'],
 };
+
+/** A mark as nft prints it: `0x504c0003`. */
+export const markText = (mark: number): string => `0x${mark.toString(16).padStart(8, '0')}`;
 
 /** Types whose values are several flags at once, of which a rule looks at some. */
 const FLAGS: Partial<Record<ValueType, readonly string[]>> = {
@@ -65,6 +69,10 @@ export function whyNoValue(type: ValueType, value: string, prefixes: boolean): s
       return whyNoAddress(value, prefixes);
     case 'inet_service':
       return /^(?:0|[1-9]\d{0,4})$/.test(value) && Number(value) < 65_536 ? null : `"${value}" is no port`;
+    case 'mark':
+      return /^0x[0-9a-f]{8}$/.test(value)
+        ? null
+        : `"${value}" is no mark of eight hexadecimal digits, such as 0x504c0003`;
     case 'ct_state':
     case 'ct_status':
       return whyNoWord(FLAGS[type]!, value.split(','));
@@ -82,7 +90,7 @@ function whyNoWord(words: readonly string[], values: readonly string[]): string 
 
 /** What dev_valid_name takes (net/core/dev.c), but for the quotation mark: nft's language has no way to write one. */
 function whyNoLinkName(name: string): string | null {
-  const bytes = Buffer.byteLength(name);
+  const bytes = new TextEncoder().encode(name).length;
   if (bytes === 0 || bytes > LINK_NAME_LENGTH_MAX)
     return `"${name}" is no link's name: 1 to ${LINK_NAME_LENGTH_MAX} bytes`;
   // oxlint-disable-next-line no-control-regex -- they are what must not be in it

@@ -1,4 +1,4 @@
-import { HostError } from '../../src/host/errors.ts';
+import { HostError } from './errors.ts';
 import {
   type FirewallChain,
   type FirewallElement,
@@ -10,7 +10,7 @@ import {
   elementKey,
   frameLines,
   ruleText,
-} from '../../src/host/firewall.ts';
+} from './firewall.ts';
 import { isFlags, TYPE_OF, whyNoValue } from './firewall-values.ts';
 
 const OPERATION = 'firewall.apply';
@@ -58,11 +58,19 @@ function whyNoSet({ name, fields, to }: FirewallSet): string | null {
   if (fields.length === 0) return 'a set is of one field at least';
   const flags = [...fields, ...(to ?? [])].find((field) => TYPE_OF[field] === 'ct_status');
   if (flags !== undefined) return `"${flags}" is several flags at once, and no set holds those`;
-  const destination = to?.map((field) => TYPE_OF[field]).join(' ');
-  return destination === undefined || destination === 'ipv4_addr' || destination === 'ipv4_addr inet_service'
+  return to === undefined || purposeOf(to) !== null
     ? null
-    : 'a map leads to "ip daddr", or "ip daddr . th dport"';
+    : 'a map leads to "ip daddr", to "ip daddr . th dport", or to "meta mark"';
 }
+
+/** What a map that leads to these fields is for; null: nothing. */
+function purposeOf(to: readonly FirewallField[]): 'dnat' | 'mark' | null {
+  const types = typesOf(to);
+  if (types === 'mark') return 'mark';
+  return types === 'ipv4_addr' || types === 'ipv4_addr . inet_service' ? 'dnat' : null;
+}
+
+const typesOf = (fields: readonly FirewallField[]): string => fields.map((field) => TYPE_OF[field]).join(' . ');
 
 const whyNoName = (name: string): string =>
   `"${name}" is no name: a letter, then up to 30 letters, digits, "-" and "_"`;
@@ -83,12 +91,25 @@ function whyNoRule(chain: FirewallChain, rule: FirewallRule, sets: ReadonlyMap<s
   }
   const { verdict } = rule;
   if (verdict === 'accept' || verdict === 'drop') return null;
+  if (typeof verdict === 'object' && 'mark' in verdict)
+    // A chain of type nat sees the first packet of a flow alone (nf_nat_inet_fn).
+    return type === 'filter'
+      ? whyNoMap('mark', verdict.mark, family, sets)
+      : 'packets are marked in filter chains alone';
   const kind = verdict === 'masquerade' ? verdict : 'dnat';
   if (type !== 'nat' || NAT_HOOKS[hook] !== kind) return `no ${kind} at ${hook} in a chain of type ${type}`;
-  if (verdict === 'masquerade') return null;
-  const map = sets.get(`${family} ${verdict.dnat.map}`);
-  if (map?.to === undefined) return `the frame has no ${family} map "${verdict.dnat.map}"`;
-  return whyNotLike(verdict.dnat.by, map.fields, verdict.dnat.map);
+  return verdict === 'masquerade' ? null : whyNoMap('dnat', verdict.dnat, family, sets);
+}
+
+function whyNoMap(
+  purpose: 'dnat' | 'mark',
+  { map: name, by }: { readonly map: string; readonly by: readonly FirewallField[] },
+  family: string,
+  sets: ReadonlyMap<string, FirewallSet>,
+): string | null {
+  const map = sets.get(`${family} ${name}`);
+  if (map?.to === undefined) return `the frame has no ${family} map "${name}"`;
+  return purposeOf(map.to) === purpose ? whyNotLike(by, map.fields, name) : `"${name}" leads to ${map.to.join(' . ')}`;
 }
 
 function whyNoMatch({ fields, is }: FirewallMatch, family: string, sets: ReadonlyMap<string, FirewallSet>) {
@@ -104,8 +125,7 @@ function whyNoMatch({ fields, is }: FirewallMatch, family: string, sets: Readonl
 }
 
 function whyNotLike(fields: readonly FirewallField[], of: readonly FirewallField[], name: string): string | null {
-  const types = (some: readonly FirewallField[]): string => some.map((field) => TYPE_OF[field]).join(' . ');
-  return types(fields) === types(of) ? null : `"${name}" holds ${types(of)}, not ${types(fields)}`;
+  return typesOf(fields) === typesOf(of) ? null : `"${name}" holds ${typesOf(of)}, not ${typesOf(fields)}`;
 }
 
 /** Refuses an element that its set could not hold. @throws HostError ENOENT, EINVAL */

@@ -1,0 +1,13 @@
+import { describe } from 'vitest';
+import { GUEST_CONTRACTS } from '../contract/linux-functions.ts';
+import { testInGuest } from './bodies.ts';
+
+describe('virtual functions of two cards, in a guest', () => {
+  testInGuest({
+    contracts: GUEST_CONTRACTS,
+    nics: 2,
+    // The guest has no udev that would do it.
+    modules: ['igb'],
+    timeLimitMs: 400_000,
+  });
+});
