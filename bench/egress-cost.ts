@@ -76,7 +76,7 @@ export async function measureCost(runs: number, goOn: GoOn): Promise<BenchResult
 async function layAll(contestants: Contestant[], goOn: GoOn): Promise<void> {
   const make = async (who: Contestant['who'], size: number): Promise<Contestant> => {
     goOn(`${size} containers, ${who === 'ours' ? 'ours' : who === 'rules' ? RULES_NAME : CNI_NAME}`);
-    const place = await makeEgressPlace({ name: `${who}-${size}`, known: size, real: 1 });
+    const place = await makeEgressPlace({ name: `${who}-${size}`, known: size, real: 1, inFrames: 0 });
     const contestant = { who, size, place, shape: shapeOf(place) };
     contestants.push(contestant);
     return contestant;

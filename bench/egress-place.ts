@@ -64,10 +64,12 @@ export interface EgressPlaceOptions {
   readonly known: number;
   /** So many of them are there. */
   readonly real: number;
+  /** The first of these send TCP in frames, and not in 64 KiB at once. */
+  readonly inFrames: number;
 }
 
 /** Makes the place; all of it carries the mark of this run, so that the next one finds what a crash leaves. */
-export async function makeEgressPlace({ name, known, real }: EgressPlaceOptions): Promise<EgressPlace> {
+export async function makeEgressPlace({ name, known, real, inFrames }: EgressPlaceOptions): Promise<EgressPlace> {
   const mark = runMark(`egress-${name}`);
   const root = new NetworkRoot({ mark, own: ownNamespaceOf(mark) });
   const probes = linuxProbes(root, name, ENTRIES.stream);
@@ -82,7 +84,7 @@ export async function makeEgressPlace({ name, known, real }: EgressPlaceOptions)
     const shaper = linuxShaper(root);
     await layUplink(root);
     await layContainers(root, endpoints.slice(0, real));
-    for (const { container, link } of endpoints.slice(0, real)) await sendSingly(root, container, link);
+    for (const { container, link } of endpoints.slice(0, inFrames)) await sendInFrames(root, container, link);
     const parts = [
       networkPart({ spec: NETWORK, peers: [] }, OWN),
       ...endpoints.map((endpoint) => endpointPart(endpoint, NETWORK, OWN)),
@@ -186,10 +188,11 @@ async function layContainers(root: NetworkRoot, endpoints: readonly Endpoint[]):
 }
 
 /**
- * A veth takes 64 KiB of TCP for one packet, half a second of what a small limit lets pass: on a wire there are only frames. A
- * real card cuts them up behind the qdisc, and is counted by its class as if it had before.
+ * A veth takes 64 KiB of TCP for one packet, half a second of what a small limit lets pass: a window of a few seconds would not
+ * measure it. Where it is milliseconds they stay whole, as they are before a real card, which cuts them up behind the qdisc;
+ * a class counts them with the headers of all their frames (qdisc_pkt_len_init in net/core/dev.c).
  */
-async function sendSingly(root: NetworkRoot, container: string, link: string): Promise<void> {
+async function sendInFrames(root: NetworkRoot, container: string, link: string): Promise<void> {
   await execa('ip', ['-n', basename(root.pathOf(container)), 'link', 'set', 'dev', link, 'gso_max_segs', '1']);
 }
 

@@ -72,14 +72,6 @@ export const dependencyOf = (field: FirewallField): number =>
 export const isAddressField = (field: FirewallField): boolean =>
   field === 'ip saddr' || field === 'ip daddr' || field === 'arp saddr ip';
 
-/** What values a field has: fields of one type look into the same sets. */
-export function typeOf(field: FirewallField): string {
-  if (isAddressField(field)) return 'address';
-  if (field === 'iifname' || field === 'oifname') return 'name';
-  if (field === 'ether saddr' || field === 'arp saddr ether') return 'MAC';
-  return field === 'th dport' || field === 'th sport' ? 'port' : field;
-}
-
 /** Is the field of this number the name of a link? */
 export const isNameField = (field: number): boolean => field === IIFNAME || field === OIFNAME;
 

@@ -22,6 +22,7 @@ import { untilInterrupted } from './interruption.ts';
 import { checkNetworks, networkNames } from './network-rules.ts';
 import { progressOnStderr } from './progress.ts';
 import { loadPoliciesOf } from './scenario-policies.ts';
+import { mayTakeDownLinks } from './take-down-link.ts';
 
 interface RunArguments {
   scenario: string;
@@ -30,6 +31,7 @@ interface RunArguments {
   policy?: string | undefined;
   record?: string | undefined;
   'dry-run': boolean;
+  'take-down-link': boolean;
   json: boolean;
 }
 
@@ -65,6 +67,11 @@ export const runCommand: CommandModule<object, RunArguments> = {
         type: 'boolean',
         default: false,
         describe: 'Change nothing; print the commands that would set it up',
+      })
+      .option('take-down-link', {
+        type: 'boolean',
+        default: false,
+        describe: 'VFs may be made on a card that the host itself uses: its link is gone for seconds',
       })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' })
       .example('$0 run scenarios/memory/seed-rule.yaml', 'the rule of the hard limit, step by step')
@@ -127,7 +134,8 @@ async function run(given: RunArguments): Promise<number> {
 async function prepare(given: RunArguments): ReturnType<typeof loadPoliciesOf> {
   const seed = given.seed === undefined ? undefined : seedOf(given.seed);
   const read = readScenario(readText(given.scenario), given.scenario, rulesFor(given.backend, given['dry-run']));
-  return loadPoliciesOf(seed === undefined ? read : { ...read, seed }, given.policy);
+  const allowed = given['take-down-link'] ? mayTakeDownLinks(read) : read;
+  return loadPoliciesOf(seed === undefined ? allowed : { ...allowed, seed }, given.policy);
 }
 
 /** What a scenario is checked by: the product's own parts, and on the real machine its RAM. */

@@ -43,13 +43,13 @@ export class CardWatch {
   }
 
   async #functions(host: string): Promise<Omit<FunctionsObservation, 'atMs'>> {
-    const { namespaces, virtualFunctions, held } = this.#bystander(host);
-    const { physical, virtual } = await virtualFunctions.list(await namespaces.list());
+    const bystander = this.#bystander(host);
+    const { physical, virtual } = await bystander.virtualFunctions.list(await bystander.namespaces.list());
     return {
       kind: 'functions',
       physical: physical.map(({ pf, driver, vfCount, carrier }) => ({ pf, driver, vfCount, carrier })),
       virtual,
-      held: (await held()).map(vfKey),
+      held: (await bystander.held()).map(vfKey),
     };
   }
 }

@@ -1,5 +1,6 @@
 import type { FunctionsObservation, Observation } from '../engine/observation.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
+import { samePlainData } from '../host/same.ts';
 import type { Milliseconds } from '../host/units.ts';
 import { vfKey, type VfKnobs, type VfName, type VirtualFunction } from '../host/virtual-functions.ts';
 
@@ -139,8 +140,9 @@ const stateOf = (vf: VirtualFunction): string =>
     ...(vf.maxRateBitsPerSec === 0 ? [] : [`at most ${vf.maxRateBitsPerSec / 1e6} Mbit/s`]),
   ].join(', ');
 
-/** Of a VF everything that its PF and its driver say; the MAC that its link chose by itself is another each time. */
-const comparable = ({ linkMac: _, ...vf }: VirtualFunction): string => JSON.stringify(vf, Object.keys(vf).toSorted());
+/** In everything that its PF and its driver say; the MAC that a link chose by itself is another each time. */
+const isSame = (a: VirtualFunction, b: VirtualFunction): boolean =>
+  samePlainData({ ...a, linkMac: null }, { ...b, linkMac: null });
 
 function judgeAsBefore(
   before: FunctionsObservation | undefined,
@@ -155,7 +157,7 @@ function judgeAsBefore(
     const [a, b] = [was.get(key), is.get(key)];
     if (a === undefined) return [`${key} was not there`];
     if (b === undefined) return [`${key} is gone`];
-    return comparable(a) === comparable(b) ? [] : [`${key}: ${differenceOf(a, b)}`];
+    return isSame(a, b) ? [] : [`${key}: ${differenceOf(a, b)}`];
   });
   const wrong = [...changed, ...now.held.map((key) => `${key} is still written down`)];
   return {
@@ -166,7 +168,7 @@ function judgeAsBefore(
 
 const differenceOf = (a: VirtualFunction, b: VirtualFunction): string =>
   (Object.keys(a) as (keyof VirtualFunction)[])
-    .filter((key) => key !== 'linkMac' && JSON.stringify(a[key]) !== JSON.stringify(b[key]))
+    .filter((key) => key !== 'linkMac' && !samePlainData(a[key], b[key]))
     .map((key) => `${key} was ${JSON.stringify(a[key])}, is ${JSON.stringify(b[key])}`)
     .join(', ');
 

@@ -9,7 +9,7 @@ import { address, addEntries, attach, bridge, change, makeLinks, PORT, setLinks,
 import { addAll, filter, qdisc, shaperClass } from './shaper.ts';
 
 /** All have it: tenants may. */
-export const SAME_ADDRESS = '10.9.1.2';
+const SAME_ADDRESS = '10.9.1.2';
 export const UPLINK = { namespace: '', name: 'eth0' } as const;
 const [HERE, THERE] = [ADDRESS_HERE, ADDRESS_THERE].map((prefix) => prefix.split('/')[0]!) as [string, string];
 const REMOTE_MAC = '02:70:6c:00:00:63';
@@ -58,7 +58,7 @@ export async function buildWays(fixture: ContractFixture): Promise<Host> {
 }
 
 /** Sends so many packets out by each way, and waits for no answer. */
-export async function sendOut({ host, settle }: ContractFixture, packets: Record<WayOut, number>): Promise<void> {
+async function sendOut({ host, settle }: ContractFixture, packets: Record<WayOut, number>): Promise<void> {
   const probes = (Object.keys(WAYS) as WayOut[]).flatMap((way) =>
     Array.from({ length: packets[way] }, () => udp(way, WAYS[way].to, { payloadBytes: 100 })),
   );

@@ -17,7 +17,7 @@ import { brokenNetworks } from '../../src/network/invariants.ts';
 import { NO_MAC } from '../../src/network/sriov.ts';
 import { observeNetwork } from '../../src/network/observe.ts';
 
-export const HOST = 'h0';
+const HOST = 'h0';
 
 /** What a container has: a VF, a VF with an intranet address, a port in one of two networks with one segment, or two of these. */
 export type Place = 'vf' | 'office' | 'blue' | 'green' | 'vf and blue';

@@ -47,11 +47,20 @@ export function besideEngine(
   const ledger = network === 'machine' ? new Ledger(tables) : null;
   const { links, routing, firewall, shaper } = ledger ?? tables;
   const laid = new Set<string>();
+  const functions = linuxVirtualFunctions(root);
+  /** PFs that had no VFs until somebody made some by hand. */
+  const given = new Set<string>();
   return {
     bystander: {
       namespaces: linuxNamespaces(root),
       links,
-      virtualFunctions: linuxVirtualFunctions(root),
+      virtualFunctions: {
+        ...functions,
+        async enable(counts) {
+          for (const { pf, vfCount } of (await functions.list([])).physical) if (vfCount === 0) given.add(pf);
+          return functions.enable(counts);
+        },
+      },
       routing,
       firewall,
       shaper,
@@ -67,6 +76,10 @@ export function besideEngine(
     async clear() {
       if (ledger === null) return;
       for (const link of laid) await befall(root, { kind: 'qdisc', link: { namespace: '', name: link }, root: null });
+      const { physical } = await functions.list([]);
+      const made = physical.filter(({ pf, vfCount }) => given.has(pf) && vfCount > 0);
+      const { error } = await functions.enable(made.map(({ pf }) => ({ pf, count: 0 })));
+      if (error !== undefined) throw error;
       await ledger.clear();
     },
   };

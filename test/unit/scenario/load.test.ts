@@ -46,8 +46,8 @@ describe('a scenario file', () => {
       },
     ]);
     expect(scenario.timeline).toEqual([
-      { atMs: 1000, action: { kind: 'start', container: 'late' } },
-      { atMs: 2000, action: { kind: 'request', container: 'web', requestBytes: 50 * MIB } },
+      { atMs: 1000, action: { kind: 'start', container: 'late' }, mayBeRefused: false },
+      { atMs: 2000, action: { kind: 'request', container: 'web', requestBytes: 50 * MIB }, mayBeRefused: false },
     ]);
   });
 
