@@ -1,4 +1,4 @@
-import { errnoOf } from './errors.ts';
+import { errnoOf, hostError } from './errors.ts';
 import { makeOwnNamespace, ownNamespaceOf, removeNetwork } from './fabric.ts';
 import { getLink } from './link-message.ts';
 import { Conversations } from './netlink.ts';
@@ -22,9 +22,9 @@ export const hasFairQueues = (): Promise<boolean> => (known ??= look());
 
 async function look(): Promise<boolean> {
   const mark = runMark('look.fair-queue');
-  makeOwnNamespace(mark);
   const conversations = new Conversations(new NetworkRoot({ mark, own: ownNamespaceOf(mark) }));
   try {
+    makeOwnNamespace(mark);
     const netlink = conversations.with('');
     const link = new ShapedLink(netlink, getLink(netlink, 'lo').index);
     link.addQdisc(1);
@@ -41,7 +41,7 @@ async function look(): Promise<boolean> {
   } catch (error) {
     if (errnoOf(error) === 'EOPNOTSUPP') return false;
     known = undefined;
-    throw error;
+    throw hostError('shaper.hasFairQueues', '', error);
   } finally {
     conversations.close();
     await removeNetwork(mark);

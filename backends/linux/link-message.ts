@@ -207,6 +207,10 @@ export function stateOf(
 ): LinkState {
   const { name, alias, mac: address, mtu, up, carrier, type, master, learning, hairpin, forwarding, ipv6 } = record;
   const { qdisc, vni, local, udpPort, device } = record;
+  // A veth tells its other end so, which it does not stand on.
+  const standsOn =
+    type !== 'veth' && record.linkNamespace === undefined && record.link !== record.index ? record.link : undefined;
+  const lower = standsOn === undefined ? undefined : byIndex.get(standsOn)?.name;
   return {
     namespace,
     name,
@@ -225,6 +229,7 @@ export function stateOf(
     ...(vni === undefined ? {} : { vni }),
     ...(local === undefined ? {} : { local }),
     ...(udpPort === undefined ? {} : { udpPort }),
+    ...(lower === undefined ? {} : { lower }),
     ...(device === undefined ? {} : { device }),
   };
 }

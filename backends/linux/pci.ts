@@ -20,6 +20,8 @@ export interface Card {
   readonly vendor: string;
   readonly totalVfs: number;
   readonly vfCount: number;
+  /** Are new VFs given to their driver at once? */
+  readonly autoprobe: boolean;
 }
 
 /** Null where it is none that can have VFs, or has no driver that makes them. */
@@ -33,6 +35,7 @@ export function cardAt(address: PciAddress): Card | null {
     vendor: readIfThere(address, 'vendor') ?? '',
     totalVfs: Number(totalVfs),
     vfCount: Number(readIfThere(address, 'sriov_numvfs') ?? 0),
+    autoprobe: probesOf(address),
   };
 }
 
@@ -49,32 +52,39 @@ export const modalias = (address: PciAddress): string | null => readIfThere(addr
  * Makes this many VFs, or takes all away, none of them given to a driver. `loadDriver` is called before drivers may have
  * them again: one that is loaded later takes all there are. The kernel is at it for seconds, on another thread.
  */
-export async function setVfCount(card: PciAddress, count: number, loadDriver: () => Promise<void>): Promise<void> {
-  const before = probesOf(card);
+export async function setVfCount(
+  card: PciAddress,
+  { count, autoprobe = probesOf(card) }: { readonly count: number; readonly autoprobe?: boolean | undefined },
+  loadDriver: () => Promise<void>,
+): Promise<void> {
   await write(card, 'sriov_drivers_autoprobe', '0');
   try {
     await write(card, 'sriov_numvfs', String(count));
     if (count > 0) await loadDriver();
   } finally {
-    await write(card, 'sriov_drivers_autoprobe', before);
+    await setAutoprobe(card, autoprobe);
   }
 }
+
+/** Are new VFs of this card to be given to their driver at once? */
+export const setAutoprobe = (card: PciAddress, autoprobe: boolean): Promise<void> =>
+  write(card, 'sriov_drivers_autoprobe', autoprobe ? '1' : '0');
 
 /** Gives a VF to whatever driver takes it. Where its card's VFs are given to none, that is lifted for the moment. */
 export async function giveDriver(card: PciAddress, address: PciAddress): Promise<void> {
   const before = probesOf(card);
-  if (before === '0') await write(card, 'sriov_drivers_autoprobe', '1');
+  if (!before) await setAutoprobe(card, true);
   try {
     await writeFile(join(BUS, 'drivers_probe'), address);
   } finally {
-    if (before === '0') await write(card, 'sriov_drivers_autoprobe', before);
+    if (!before) await setAutoprobe(card, before);
   }
 }
 
 /** Takes a function's driver from it. */
 export const takeDriver = (address: PciAddress): Promise<void> => write(address, 'driver/unbind', address);
 
-const probesOf = (card: PciAddress): string => readIfThere(card, 'sriov_drivers_autoprobe') ?? '1';
+const probesOf = (card: PciAddress): boolean => readIfThere(card, 'sriov_drivers_autoprobe') !== '0';
 
 /** Some may only be written, root or not. @throws what the kernel says: EBUSY, ERANGE of a number of VFs */
 const write = (address: PciAddress, file: string, value: string): Promise<void> =>

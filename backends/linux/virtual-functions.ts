@@ -19,7 +19,17 @@ import { linkSpeedBitsPerSec } from './link-speed.ts';
 import { Conversations, type Netlink } from './netlink.ts';
 import type { NetworkRoot } from './netns.ts';
 import { inTurns, Pace } from './pace.ts';
-import { type Card, cardAt, driverOf, functionAt, giveDriver, modalias, setVfCount, takeDriver } from './pci.ts';
+import {
+  type Card,
+  cardAt,
+  driverOf,
+  functionAt,
+  giveDriver,
+  modalias,
+  setAutoprobe,
+  setVfCount,
+  takeDriver,
+} from './pci.ts';
 import { runTool } from './tool.ts';
 import { checkKnobs, checkRates, turnKnobs, turnsRates } from './vf-knobs.ts';
 import { dumpFunctions, type FunctionRecord, getFunctions } from './vf-message.ts';
@@ -162,16 +172,19 @@ class LinuxVirtualFunctions implements VirtualFunctions {
   }
 
   /** Makes a card have this many VFs. @returns whether its link is to be waited for */
-  async #tell(netlink: Netlink, { pf, count }: VfCount): Promise<boolean> {
+  async #tell(netlink: Netlink, { pf, count, autoprobe }: VfCount): Promise<boolean> {
     const link = getFunctions(netlink, pf);
     const card = link.device === undefined ? null : cardAt(link.device);
     if (card === null) throw new Refusal('EOPNOTSUPP', 'it is no card that can have virtual functions', undefined);
     const { vfCount, totalVfs, address } = card;
-    if (vfCount === count) return false;
+    if (vfCount === count) {
+      if (autoprobe !== undefined && autoprobe !== card.autoprobe) await setAutoprobe(address, autoprobe);
+      return false;
+    }
     if (count > totalVfs) throw new Refusal('ERANGE', `it can have ${totalVfs} virtual functions`, undefined);
     if (vfCount > 0 && count > 0)
       throw new Refusal('EBUSY', `it has ${vfCount} virtual functions, which go only all at once`, undefined);
-    await setVfCount(address, count, () => this.#loadDriver(address));
+    await setVfCount(address, { count, autoprobe }, () => this.#loadDriver(address));
     return link.carrier;
   }
 
@@ -199,10 +212,10 @@ class LinuxVirtualFunctions implements VirtualFunctions {
   }
 
   #physical({ link: { name: pf, up, carrier }, card }: Pf): PhysicalFunction {
-    const { address: pciAddress, driver, vendor, totalVfs, vfCount } = card;
+    const { address: pciAddress, driver, vendor, totalVfs, vfCount, autoprobe } = card;
     // A driver may tell the last speed of a link that is down; sysfs does not ask it then, either (speed_show, net/core/net-sysfs.c).
     const speedBitsPerSec = up ? this.#speedOf(pf) : null;
-    return { pf, pciAddress, driver, vendor, totalVfs, vfCount, carrier, speedBitsPerSec };
+    return { pf, pciAddress, driver, vendor, totalVfs, vfCount, autoprobe, carrier, speedBitsPerSec };
   }
 
   #speedOf(pf: string): number | null {

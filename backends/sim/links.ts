@@ -234,6 +234,7 @@ function stateOf(link: Link): LinkState {
     ipv6,
     // What the kernel attaches by itself to a link without a queue of its own, once it is up (attach_default_qdiscs).
     qdisc: link.qdisc?.type ?? (up ? 'noqueue' : 'noop'),
+    ...(link.parent !== null && link.parent.space === space && { lower: link.parent.name }),
     ...(device !== undefined && { device }),
     ...(type === 'vxlan' && { vni: link.vni, local: addressText(link.local), udpPort: link.udpPort }),
   };

@@ -32,6 +32,8 @@ export class Nic {
   readonly totalVfs: number;
   readonly speedBitsPerSec: number;
   readonly vfs: Vf[] = [];
+  /** Told alone: who makes VFs gives them no driver. */
+  autoprobe = true;
   readonly #route: number;
   readonly #events: EventQueue;
   /** How many reasons there are now for which there is no signal on its wire. */

@@ -41,16 +41,20 @@ export function createVirtualFunctions(host: HostNetwork, events: EventQueue): V
     return nic.vfs[name.index] ?? refuse('EINVAL', verb, vfKey(name), `it has ${nic.vfs.length} VFs`);
   }
 
-  async function enable({ pf, count }: VfCount): Promise<void> {
+  async function enable({ pf, count, autoprobe }: VfCount): Promise<void> {
     const refused = (code: Errno, detail: string): never => refuse(code, 'enable', pf, detail);
     if (!host.own.links.has(pf)) refused('ENODEV', 'no such link');
     const nic = host.nics.ofPf(pf) ?? refused('EOPNOTSUPP', 'it has no virtual functions');
     if (!Number.isInteger(count) || count < 0) refused('EINVAL', `${count} is no number of VFs`);
-    if (count === nic.vfs.length) return;
+    if (count === nic.vfs.length) {
+      nic.autoprobe = autoprobe ?? nic.autoprobe;
+      return;
+    }
     if (count > nic.totalVfs) refused('ERANGE', `it can have ${nic.totalVfs} VFs`);
     if (count > 0 && nic.vfs.length > 0) refused('EBUSY', `it has ${nic.vfs.length} VFs: take them away first`);
     const hadCarrier = nic.carrier;
     nic.setVfs(count);
+    nic.autoprobe = autoprobe ?? nic.autoprobe;
     if (hadCarrier && !(await awaitCarrier(nic))) refused('ETIMEDOUT', 'its link did not come back');
   }
 
@@ -137,6 +141,7 @@ function found({ nics, own }: HostNetwork, looked: ReadonlySet<NamespaceName>): 
       vendor: VENDORS[nic.driver.name] ?? VENDOR,
       totalVfs: nic.totalVfs,
       vfCount: nic.vfs.length,
+      autoprobe: nic.autoprobe,
       carrier: nic.carrier,
       speedBitsPerSec: nic.carrier ? nic.speedBitsPerSec : null,
     })),

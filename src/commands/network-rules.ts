@@ -1,6 +1,6 @@
 import type { StoreEntry } from '../host/store.ts';
 import { formatAddress, parsePrefix } from '../host/ipv4.ts';
-import { checkEgress as checkHostEgress } from '../egress/check.ts';
+import { checkEgress as checkHostEgress, checkUplink } from '../egress/check.ts';
 import { checkNetworks as checkHost } from '../network/check.ts';
 import { isByVf } from '../network/desired.ts';
 import { bridgeName, portName, vxlanName } from '../network/names.ts';
@@ -41,10 +41,16 @@ function checkEgress({ network, uplink, egress = {}, containers }: NetworkedHost
         egress: container.egress,
         ports: others!.map((each) => ({ family: 'bridge' as const, port: portName(each.network, name), address: '' })),
         within: [],
-        functions: vfs!.map((each) => ({ name: `VF in ${each.network}`, refusal: null, wireBitsPerSec: null })),
+        functions: vfs!.map((each) => ({
+          name: `VF in ${each.network}`,
+          card: each.network,
+          refusal: null,
+          wireBitsPerSec: null,
+        })),
       },
     ];
   });
+  checkUplink(egress);
   checkHostEgress(shaped, uplink?.link ?? null, egress, []);
 }
 

@@ -12,7 +12,6 @@ export function checkEgress(
   { uplinkBitsPerSec, overcommit = 'refuse' }: EgressDesired,
   foreign: readonly ForeignQdisc[],
 ): string[] {
-  if (uplinkBitsPerSec !== undefined) checkRate('uplink', 'its rate', uplinkBitsPerSec);
   for (const container of containers) checkContainer(container, uplink, uplinkBitsPerSec);
   const inTheWay = foreign.find(({ namespace, name }) => namespace === '' && name === uplink);
   if (inTheWay !== undefined && containers.some(({ ports }) => ports.length > 0))
@@ -20,7 +19,11 @@ export function checkEgress(
       `uplink ${inTheWay.name}`,
       `it has a qdisc of somebody else, ${inTheWay.type} ${inTheWay.handle}, which is left alone: ask for no egress limits, or remove it (tc qdisc delete dev ${inTheWay.name} root)`,
     );
-  const sum = containers.reduce((total, { egress }) => total + (egress.guaranteeBitsPerSec ?? 0), 0);
+  checkCards(containers);
+  const sum = containers.reduce(
+    (total, { egress, ports }) => total + (ports.length > 0 ? (egress.guaranteeBitsPerSec ?? 0) : 0),
+    0,
+  );
   if (uplinkBitsPerSec === undefined || sum <= uplinkBitsPerSec) return [];
   const message = `guarantees add up to ${mbit(sum)}, and it carries ${mbit(uplinkBitsPerSec)}: lower some`;
   if (overcommit === 'refuse')
@@ -29,6 +32,26 @@ export function checkEgress(
       `${message}, or set overcommit: warn, which keeps them in proportion`,
     );
   return [`uplink ${uplink ?? ''}: ${message}`];
+}
+
+/** Can an uplink carry that? @throws EgressError */
+export function checkUplink({ uplinkBitsPerSec }: EgressDesired): void {
+  if (uplinkBitsPerSec !== undefined) checkRate('uplink', 'its rate', uplinkBitsPerSec);
+}
+
+/** The VFs of a card share its wire. */
+function checkCards(containers: readonly ShapedContainer[]): void {
+  const sums = new Map<string, number>();
+  for (const { name, egress, functions } of containers)
+    for (const { card, wireBitsPerSec } of functions) {
+      const sum = (sums.get(card) ?? 0) + (egress.guaranteeBitsPerSec ?? 0);
+      sums.set(card, sum);
+      if (wireBitsPerSec !== null && sum > wireBitsPerSec)
+        throw new EgressError(
+          name,
+          `with it guarantees by VFs of ${card} add up to ${mbit(sum)}, and its wire carries ${mbit(wireBitsPerSec)}: lower some`,
+        );
+    }
 }
 
 function checkContainer(

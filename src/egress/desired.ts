@@ -2,9 +2,12 @@
 export interface EgressRequest {
   /** What it is given whatever the others want; nothing unless set. */
   readonly guaranteeBitsPerSec?: number;
-  /** More than this never leaves; as much as the uplink carries unless set. */
+  /**
+   * More than this never leaves by the host, over all its networks; by a VF or a macvlan, which passes the host by, more than this
+   * never leaves either. As much as the uplink carries unless set.
+   */
   readonly ceilingBitsPerSec?: number;
-  /** The ceiling holds for what stays on the host, too: its interfaces are shaped within its own namespace. */
+  /** The ceiling holds for what stays on the host, too: each of its interfaces is shaped within its own namespace. */
   readonly everywhere?: boolean;
 }
 

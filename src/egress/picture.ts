@@ -34,6 +34,8 @@ export interface ShapedContainer {
 /** A VF that holds back what leaves by it. */
 export interface ShapingFunction {
   readonly name: string;
+  /** Its PF: all its VFs share one wire. */
+  readonly card: string;
   /** Why it cannot keep this guarantee or ceiling; null: it can. */
   readonly refusal: string | null;
   /** What the wire carries; null: its PF does not tell. */
@@ -52,6 +54,9 @@ export interface ShapingState extends ShaperState {
 }
 
 export const NO_EGRESS: EgressPicture = { objects: [], marks: [] };
+
+/** How that set names whose packets they are. */
+export const markKey = ({ port, address }: Pick<EntryPort, 'port' | 'address'>): string => `${port} . ${address}`;
 
 /** The set of the filter that maps a port of entry and a source address to a mark. */
 export const MARKS = 'marks';
@@ -114,7 +119,7 @@ export function egressOf(
       ports.map(({ family, port, address }) => ({
         family,
         set: MARKS,
-        key: `${port} . ${address}`,
+        key: markKey({ port, address }),
         value: markOf(minors.get(name)!),
       })),
     ),
@@ -161,7 +166,7 @@ function minorsOf(
   const taken = new Set<number>();
   for (const { name, ports } of containers) {
     const minor = ports
-      .map(({ family, port, address }) => standing.get(`${family} ${port} . ${address}`))
+      .map(({ family, port, address }) => standing.get(`${family} ${markKey({ port, address })}`))
       .find((found) => found !== undefined && !taken.has(found));
     if (minor === undefined) continue;
     minors.set(name, minor);

@@ -1,9 +1,16 @@
 import { samePlainData } from '../host/same.ts';
 import { type ShaperObject, shaperKey, type ShaperState } from '../host/shaper.ts';
-import type { PhasedPlan, Step } from '../host/steps.ts';
+import type { Stage, Step } from '../host/steps.ts';
+
+/** What is to be done, by when: after what is shaped has gone; before it comes; in its namespace, before it is up. */
+export interface EgressPlan {
+  readonly closing: readonly Stage[];
+  readonly opening: readonly Stage[];
+  readonly within: readonly Stage[];
+}
 
 /** From what is to what should be; marks are elements of the filter, and come and go with it. */
-export function planEgress(wanted: readonly ShaperObject[], observed: ShaperState): PhasedPlan {
+export function planEgress(wanted: readonly ShaperObject[], observed: ShaperState): EgressPlan {
   const is = new Map(observed.objects.map((object) => [shaperKey(object), object]));
   const asked = new Map(wanted.map((object) => [shaperKey(object), object]));
   // A qdisc takes all in it along, and with another default it is laid anew.
@@ -22,18 +29,15 @@ export function planEgress(wanted: readonly ShaperObject[], observed: ShaperStat
   const removing = (objects: readonly ShaperObject[]): Step[] =>
     objects.map((object) => ({ verb: 'shaper.remove', with: object, why: 'nobody asks for it' }));
   const inHost = ({ namespace }: ShaperObject): boolean => namespace === '';
-  const [here, inside] = [added.filter(inHost), added.filter((object) => !inHost(object))];
+  const anew = (object: ShaperObject): boolean => asked.has(shaperKey(object));
   return {
     // Leaves before what they hang on.
-    detach: [removing(removed.toReversed()), removing(going)],
-    machine: byKind(here).map(adding),
-    // The interfaces of containers come in this phase, in its first stages.
-    attach: [...EMPTY_STAGES, ...byKind(inside).map(adding)],
+    closing: [removing(removed.toReversed()), removing(going.filter((object) => !anew(object)))],
+    // What is laid anew is gone for as short as can be.
+    opening: [removing(going.filter(anew)), adding(inOrder(added.filter(inHost)))],
+    within: [adding(inOrder(added.filter((object) => !inHost(object))))],
   };
 }
-
-/** Namespaces, VFs, links, their settings, addresses, routes: what comes before shaping within a namespace. */
-const EMPTY_STAGES: readonly Step[][] = Array.from({ length: 6 }, () => []);
 
 const placeOf = ({ namespace, name }: ShaperObject): string => `${namespace}\n${name}`;
 
@@ -41,9 +45,9 @@ const placeOf = ({ namespace, name }: ShaperObject): string => `${namespace}\n${
 const isKept = (is: ShaperObject, wanted: ShaperObject | undefined): boolean =>
   wanted !== undefined && (is.kind !== 'class' || (wanted.kind === 'class' && wanted.parentMinor === is.parentMinor));
 
-/** A qdisc before its classes, inner classes before those under them, the filter last. */
-function byKind(objects: readonly ShaperObject[]): ShaperObject[][] {
+/** A qdisc before its classes, inner classes before those under them, the filter last: a batch is taken in its order. */
+function inOrder(objects: readonly ShaperObject[]): ShaperObject[] {
   const rank = (object: ShaperObject): number =>
     object.kind === 'qdisc' ? 0 : object.kind === 'filter' ? 3 : object.parentMinor === 0 ? 1 : 2;
-  return [0, 1, 2, 3].map((wanted) => objects.filter((object) => rank(object) === wanted));
+  return objects.toSorted((a, b) => rank(a) - rank(b));
 }

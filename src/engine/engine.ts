@@ -202,8 +202,15 @@ export class Engine {
       const observed = await observe(this.#host, await this.#knownAsked(), { found, unseen });
       found = undefined;
       await this.#noteDeaths(observed.containers);
-      const { shared, hasTaken, kept: asked } = await this.#networking.keep(await this.#knownAsked(), observed.network);
+      const known = await this.#knownAsked();
+      const {
+        shared,
+        hasTaken,
+        kept: asked,
+        isSure,
+      } = await this.#networking.keep(known, observed.network, observed.shaper);
       this.#asked = asked;
+      this.#isAskedSure &&= isSure;
       if (hasTaken && unseen !== undefined && unseen.size > 0) {
         // Whoever has another address now may be one that was not looked at.
         unseen = undefined;
@@ -226,7 +233,7 @@ export class Engine {
       const steps = plan.flat().map(keyOf).join();
       same = steps === last ? same + 1 : 0;
       last = steps;
-      const setAside = new SetAside(vfHolders(asked));
+      const setAside = new SetAside(vfHolders(asked, observed.network));
       for (const stage of plan) if (!(await this.#act(stage, { asked, observed, putOff, setAside }))) break;
       setAside.demand();
     }

@@ -12,6 +12,7 @@ import {
   heldWith,
   heldWithout,
   isNothing,
+  lostFunctions,
   needsOf,
   takeFunctions,
   type VfNeed,
@@ -23,11 +24,26 @@ import type { Lease, Shared } from '../network/shared.ts';
 import { type Asked, attachedOf, givingBackOf, takingOf } from './asked.ts';
 import type { AddressObservation, NoteObservation } from './observation.ts';
 import { foreignNamespaces, networksOf, placedOf, presentOf, uplinkFor } from './planning.ts';
+import { EgressError } from '../egress/desired.ts';
+import { checkUplink } from '../egress/check.ts';
+import type { ShapingState } from '../egress/picture.ts';
+import { vfKey } from '../host/virtual-functions.ts';
 import { checkShaping, checkUnattached, observeShaping } from './shaping.ts';
 import { type HostClaim, Sharing } from './sharing.ts';
 
 /** What networking has to tell; the engine adds when. */
 type Told = Omit<AddressObservation, 'atMs'> | Omit<NoteObservation, 'atMs'>;
+
+/** What is to be planned by. */
+interface Kept {
+  readonly shared: Shared;
+  /** Something was leased or taken just now. */
+  readonly hasTaken: boolean;
+  /** What is asked, with what is held now. */
+  readonly kept: Asked;
+  /** False: what is held may be otherwise in the store. */
+  readonly isSure: boolean;
+}
 
 /** Keys under which others change what concerns this host. */
 const WATCHED = ['networks/', 'leases/'] as const;
@@ -61,6 +77,7 @@ export class Networking {
     if (asked.desired?.network === undefined) {
       checkNetworks({ networks: [] }, attachedOf(asked));
       checkUnattached(asked);
+      checkUplink(asked.desired?.egress ?? {});
       await this.#host.store.commit(change);
       return undefined;
     }
@@ -87,18 +104,15 @@ export class Networking {
 
   /** Shaping is checked with the addresses that would be had. */
   async #checkShaping(asked: Asked, observed: NetworkObserved): Promise<void> {
+    checkUplink(asked.desired?.egress ?? {});
     if (!attachedOf(asked).some(({ egress }) => egress !== undefined)) return;
     const networks = networksOf(asked, await this.#sharing.imagine(claimOf(asked, observed)), observed);
     if (networks instanceof NetworkError) throw networks;
-    const shaper = await observeShaping(this.#host, asked, observed);
-    this.#tellTrouble(checkShaping(asked, networks, observed, shaper).join('; '));
+    checkShaping(asked, networks, observed, await observeShaping(this.#host, asked, observed));
   }
 
   /** What hosts share, after this host has everything it needs of it: what it lost while it was away is taken anew. */
-  async keep(
-    asked: Asked,
-    observed: NetworkObserved,
-  ): Promise<{ readonly shared: Shared; readonly hasTaken: boolean; readonly kept: Asked }> {
+  async keep(asked: Asked, observed: NetworkObserved, shaper: ShapingState): Promise<Kept> {
     let shared: Shared;
     try {
       shared = await this.#sharing.read();
@@ -106,18 +120,21 @@ export class Networking {
       // A store that is down changes nothing for who runs.
       if (!(error instanceof HostError) || this.#sharing.last === undefined) throw error;
       this.#tellTrouble(error.message);
-      return { shared: this.#sharing.last, hasTaken: false, kept: asked };
+      return { shared: this.#sharing.last, hasTaken: false, kept: asked, isSure: true };
     }
-    if (asked.desired?.network === undefined) return { shared, hasTaken: false, kept: asked };
+    if (asked.desired?.network === undefined) return { shared, hasTaken: false, kept: asked, isSure: true };
     // Where not everybody can have what they ask for, those who can do: one who cannot stays without.
     const refused = new Set<string>();
     const onRefusal = ({ message }: NetworkError): void => void refused.add(message);
     let leases: readonly Lease[] = [];
     let kept = asked;
+    let isSure = true;
     try {
       const taking = takeFunctions(vfNeedsOf(asked), asked.held, observed, onRefusal);
       if (!isNothing(taking)) {
+        isSure = false;
         const { committed } = await this.#host.store.commit(takingOf(asked, taking));
+        isSure = committed;
         if (committed) kept = { ...asked, held: heldWith(asked.held, taking) };
       }
       leases = await this.#sharing.take(claimOf(asked, observed), {}, { known: shared, onRefusal });
@@ -126,9 +143,13 @@ export class Networking {
       refused.add(error.message);
     }
     this.#tellLeases(leases, true);
-    this.#tellTrouble([...refused].join('; '));
+    for (const { container, pf, index } of lostFunctions(vfNeedsOf(asked), asked.held, observed.functions))
+      refused.add(`${container}: its ${vfKey({ pf, index })} is not there any more: make the VFs again, or detach it`);
     const hasTaken = leases.length > 0;
-    return { shared: hasTaken ? await this.#sharing.read() : shared, hasTaken, kept };
+    const known = hasTaken ? await this.#sharing.read() : shared;
+    for (const doubt of shapingTroubles(kept, known, observed, shaper)) refused.add(doubt);
+    this.#tellTrouble([...refused].join('; '));
+    return { shared: known, hasTaken, kept, isSure };
   }
 
   /** When the host is as asked: what nobody asks for any more may be another's from now on. */
@@ -139,7 +160,7 @@ export class Networking {
       this.#last = undefined;
       return asked;
     }
-    const done = doneFunctions(vfNeedsOf(asked), asked.held);
+    const done = doneFunctions(vfNeedsOf(asked), asked.held, observed.functions);
     if (!isNothing(done)) await this.#host.store.commit(givingBackOf(asked, done));
     this.#tellLeases(await this.#sharing.giveBack(claimOf(asked, observed)), false);
     if (asked.desired === null) await this.#sharing.end();
@@ -189,6 +210,18 @@ export class Networking {
   #tellTrouble(message: string): void {
     if (message !== '' && this.#trouble !== message) this.#tell({ kind: 'note', about: 'trouble', message });
     this.#trouble = message;
+  }
+}
+
+/** What of the shaping that is asked for cannot be kept as things are now. */
+function shapingTroubles(asked: Asked, shared: Shared, observed: NetworkObserved, shaper: ShapingState): string[] {
+  const networks = networksOf(asked, shared, observed);
+  if (networks instanceof NetworkError) return [];
+  try {
+    return checkShaping(asked, networks, observed, shaper);
+  } catch (error) {
+    if (!(error instanceof EgressError)) throw error;
+    return [error.message];
   }
 }
 

@@ -14,7 +14,8 @@ import type { ShapingState } from '../egress/picture.ts';
 import { type HostNetworks, pictureOf } from '../network/host-network.ts';
 import { type NetworkObserved, observeNetwork, uplinkOf } from '../network/observe.ts';
 import type { Uplink } from '../network/picture.ts';
-import { planNetwork } from '../network/plan.ts';
+import { linkKey } from '../network/functions-plan.ts';
+import { awaitedLinks, planNetwork } from '../network/plan.ts';
 import { namespaceOf, type PlacedContainer, resolve } from '../network/resolve.ts';
 import type { Shared } from '../network/shared.ts';
 import { type Asked, attachedOf, wantedOf } from './asked.ts';
@@ -89,21 +90,23 @@ export function planFrom(
   const requests = [...wanted, ...lingering].toSorted(byName);
   return mergePlans([
     planMemory(memory, memory && checked(policies(memory.policy)), requests, observed.memory),
-    ...planNetworksOf(asked, shared, observed),
+    planNetworksOf(asked, shared, observed),
     planContainers(wanted, observed.containers),
   ]);
 }
 
 /** Networks stay as they are while their uplink, which was named, is not there. */
-function planNetworksOf(asked: Asked, shared: Shared, { network, shaper }: Observed): PhasedPlan[] {
+function planNetworksOf(asked: Asked, shared: Shared, { network, shaper }: Observed): PhasedPlan {
   const networks = networksOf(asked, shared, network);
-  if (networks instanceof NetworkError) return [];
+  if (networks instanceof NetworkError) return {};
   const shaping = shapingOf(asked, networks, network, shaper);
-  const picture = pictureOf(networks, network);
-  return [
-    planNetwork({ ...picture, elements: [...picture.elements, ...shaping.marks] }, network),
-    planEgress(shaping.objects, shaper),
-  ];
+  const plain = pictureOf(networks, network);
+  const picture = { ...plain, elements: [...plain.elements, ...shaping.marks] };
+  const awaited = awaitedLinks(picture, network);
+  const objects = shaping.objects.filter(
+    (object) => network.unseen?.has(object.namespace) !== true && !awaited.has(linkKey(object)),
+  );
+  return planNetwork(picture, network, planEgress(objects, shaper));
 }
 
 /** What this host's networks come to, as things are; an error where the uplink that was named is not there. */
@@ -145,8 +148,19 @@ export function uplinkFor(
 export const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : 1;
 
-/** By VF the namespace of the container that has it, or had it last. */
-export function vfHolders(asked: Asked): ReadonlyMap<string, NamespaceName> {
+/** By VF, and by the names of its link on the host, the namespace of the container that has it or had it last. */
+export function vfHolders(asked: Asked, { links, functions }: NetworkObserved): ReadonlyMap<string, NamespaceName> {
   const placed = new Map(attachedOf(asked).map((each) => [each.name, namespaceOf(each)]));
-  return new Map(asked.held.vfs.map((record) => [vfKey(record), placed.get(record.container) ?? record.container]));
+  const addresses = new Map(functions.virtual.map((vf) => [vfKey(vf), vf.pciAddress]));
+  return new Map(
+    asked.held.vfs.flatMap((record) => {
+      const key = vfKey(record);
+      const here = links.find(
+        ({ namespace, device }) => namespace === '' && device === addresses.get(key) && device !== undefined,
+      );
+      const names = [record.original?.link?.name, here?.name].filter((name) => name !== undefined);
+      const holder = placed.get(record.container) ?? record.container;
+      return [key, ...names.map((name) => linkKey({ namespace: '', name }))].map((each) => [each, holder] as const);
+    }),
+  );
 }

@@ -1,6 +1,7 @@
 import type { NamespaceName } from '../host/namespaces.ts';
 import type { Step } from '../host/steps.ts';
 import { vfKey } from '../host/virtual-functions.ts';
+import { linkKey } from '../network/functions-plan.ts';
 import type { EngineError } from './errors.ts';
 
 /**
@@ -9,7 +10,7 @@ import type { EngineError } from './errors.ts';
  */
 export class SetAside {
   readonly #namespaces = new Set<NamespaceName>();
-  /** By VF the namespace of the container that has it. */
+  /** By VF, and by its link's name on the host, the namespace of the container that has it. */
   readonly #holders: ReadonlyMap<string, NamespaceName>;
   #first: EngineError | undefined;
 
@@ -47,12 +48,15 @@ export class SetAside {
         return (kind.type === 'veth' ? kind.peer.namespace : namespace) || undefined;
       }
       case 'links.move':
-        return step.with.to.namespace || undefined;
+        return (
+          step.with.to.namespace || this.#holders.get(linkKey(step.with.to)) || this.#holders.get(linkKey(step.with))
+        );
       case 'virtualFunctions.set':
       case 'virtualFunctions.bind':
       case 'virtualFunctions.unbind':
         return this.#holders.get(vfKey(step.with));
       case 'links.set':
+        return step.with.namespace || this.#holders.get(linkKey(step.with));
       case 'links.remove':
       case 'routing.add':
       case 'routing.remove':

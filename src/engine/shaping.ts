@@ -4,6 +4,8 @@ import {
   type EgressPicture,
   egressOf,
   type EntryPort,
+  MARKS,
+  markKey,
   NO_EGRESS,
   type ShapedContainer,
   type ShapingFunction,
@@ -12,9 +14,9 @@ import {
 import type { Host } from '../host/host.ts';
 import type { LinkName } from '../host/links.ts';
 import { refusalOf, vfDriverOf } from '../host/vf-drivers.ts';
-import { vfKey } from '../host/virtual-functions.ts';
+import { type PhysicalFunction, vfKey } from '../host/virtual-functions.ts';
 import { isByVf, type NetworkSpec } from '../network/desired.ts';
-import { holderOf } from '../network/functions.ts';
+import { holderOf, type VfRecord } from '../network/functions.ts';
 import type { HostNetworks } from '../network/host-network.ts';
 import { isOurs, portName } from '../network/names.ts';
 import type { NetworkObserved } from '../network/observe.ts';
@@ -45,7 +47,10 @@ export async function observeShaping(
 const shapedOnesOf = (asked: Asked): readonly DesiredEndpoint[] =>
   attachedOf(asked).filter(({ egress }) => egress !== undefined);
 
-/** What the host's shaping should look like; what stands in its way is told, and nothing is laid over somebody else's. */
+/**
+ * What the host's shaping should look like. Where the uplink cannot be shaped, because it is not known or somebody else has laid
+ * a qdisc on it, what is there of ours stays: `checkShaping` says why.
+ */
 export function shapingOf(
   asked: Asked,
   networks: HostNetworks,
@@ -56,7 +61,15 @@ export function shapingOf(
   if (containers.length === 0) return NO_EGRESS;
   const uplink = networks.uplink?.link ?? null;
   const isTaken = shaper.foreign.some(({ namespace, name }) => namespace === '' && name === uplink);
-  return egressOf(containers, isTaken ? null : uplink, asked.desired?.egress ?? {}, network.firewall.elements, shaper);
+  const { elements } = network.firewall;
+  const picture = (on: string | null): EgressPicture =>
+    egressOf(containers, on, asked.desired?.egress ?? {}, elements, shaper);
+  if (uplink !== null && !isTaken) return picture(uplink);
+  const keys = new Set(containers.flatMap(({ ports }) => ports.map(markKey)));
+  return {
+    objects: [...shaper.objects.filter(({ namespace }) => namespace === ''), ...picture(null).objects],
+    marks: elements.filter(({ set, key }) => set === MARKS && keys.has(key)),
+  };
 }
 
 /** Can what is asked be kept on this host? Returns what is doubtful. @throws EgressError */
@@ -77,7 +90,7 @@ export function checkShaping(
 
 /** Nobody is shaped who has no network of his own. @throws EgressError */
 export function checkUnattached(asked: Asked): void {
-  const unattached = (asked.desired?.containers ?? []).find(
+  const unattached = attachedOf(asked).find(
     ({ egress, attachments = [] }) => egress !== undefined && attachments.length === 0,
   );
   if (unattached !== undefined)
@@ -96,12 +109,14 @@ export function withVfRates(
   const byVf = new Set(specs.filter(isByVf).map(({ name }) => name));
   const pfs = new Map(held.vfs.map((record) => [holderOf(record), record.pf]));
   const drivers = new Map(found.physical.map(({ pf, driver }) => [pf, driver]));
-  return containers.map((container) => {
+  return containers.map((container): PlacedContainer => {
     const { name, egress, attachments = [] } = container;
-    const attachment = attachments.find(({ network }) => byVf.has(network));
-    if (egress === undefined || attachment === undefined) return container;
-    const driver = drivers.get(pfs.get(holderOf({ container: name, network: attachment.network })) ?? '');
-    return driver === undefined ? container : { ...container, vfRates: ratesOf(driver, egress) };
+    if (egress === undefined) return container;
+    const vfRates = attachments.flatMap(({ network }) => {
+      const driver = drivers.get(pfs.get(holderOf({ container: name, network })) ?? '');
+      return byVf.has(network) && driver !== undefined ? [[network, ratesOf(driver, egress)] as const] : [];
+    });
+    return vfRates.length === 0 ? container : { ...container, vfRates: new Map(vfRates) };
   });
 }
 
@@ -137,27 +152,39 @@ function shapedOf(
     for (const endpoint of own) {
       const spec = specs.get(endpoint.network)!;
       const record = records.get(holderOf(endpoint));
-      const pf = record && pfs.get(record.pf);
-      const { ceilingBitsPerSec, guaranteeBitsPerSec } = egress;
-      const holdsBack =
-        pf !== undefined && ceilingBitsPerSec !== undefined && keeps(pf.driver, 'maxRateBitsPerSec', ceilingBitsPerSec);
       if (isByVf(spec)) {
-        const isRefused =
-          pf !== undefined &&
-          guaranteeBitsPerSec !== undefined &&
-          !keeps(pf.driver, 'minRateBitsPerSec', guaranteeBitsPerSec);
-        const refusal = isRefused ? `${pf.driver} cannot guarantee it` : null;
-        const label = record === undefined ? 'VF' : vfKey(record);
-        vfs.push({ name: label, refusal, wireBitsPerSec: pf?.speedBitsPerSec ?? null });
+        const pf = record && pfs.get(record.pf);
+        vfs.push(functionOf(record, pf, egress));
+        if (egress.ceilingBitsPerSec !== undefined && !keepsCeiling(pf, egress)) within.push(linkOf(endpoint));
+        continue;
       }
-      const passesBy = spec.by === 'macvlan' || (isByVf(spec) && !holdsBack);
-      if (passesBy || (egress.everywhere === true && !isByVf(spec))) within.push(linkOf(endpoint));
-      if (passesBy || isByVf(spec) || (egress.everywhere === true && guaranteeBitsPerSec === undefined)) continue;
+      if (spec.by === 'macvlan' || egress.everywhere === true) within.push(linkOf(endpoint));
+      if (spec.by === 'macvlan') continue;
       const family = spec.kind === 'intranet' ? 'inet' : 'bridge';
       ports.push({ family, port: portName(endpoint.network, name), address: endpoint.address });
     }
     return [{ name, egress, ports, within, functions: vfs }];
   });
+}
+
+const keepsCeiling = (pf: PhysicalFunction | undefined, { ceilingBitsPerSec }: Egress): boolean =>
+  pf !== undefined && ceilingBitsPerSec !== undefined && keeps(pf.driver, 'maxRateBitsPerSec', ceilingBitsPerSec);
+
+function functionOf(
+  record: VfRecord | undefined,
+  pf: PhysicalFunction | undefined,
+  { guaranteeBitsPerSec }: Egress,
+): ShapingFunction {
+  const isRefused =
+    pf !== undefined &&
+    guaranteeBitsPerSec !== undefined &&
+    !keeps(pf.driver, 'minRateBitsPerSec', guaranteeBitsPerSec);
+  return {
+    name: record === undefined ? 'VF' : vfKey(record),
+    card: record?.pf ?? '',
+    refusal: isRefused ? `${pf.driver} cannot guarantee it` : null,
+    wireBitsPerSec: pf?.speedBitsPerSec ?? null,
+  };
 }
 
 const linkOf = ({ namespace, link }: Endpoint): LinkName => ({ namespace, name: link });

@@ -85,6 +85,8 @@ export interface LinkState extends LinkName, Required<LinkSettings> {
   readonly carrier: boolean;
   /** The PCI address of the card or VF whose link this is (IFLA_PARENT_DEV_NAME); undefined for one without a device. */
   readonly device?: string;
+  /** The link of the same namespace that it stands on: of a macvlan, a VLAN (IFLA_LINK); undefined for one that stands alone. */
+  readonly lower?: string;
   /** Its root qdisc, as tc calls it: `htb`, `noqueue`. */
   readonly qdisc: string;
   /** Of a VXLAN. */

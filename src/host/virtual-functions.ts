@@ -40,6 +40,8 @@ export interface VfChange extends VfName {
 export interface VfCount {
   readonly pf: string;
   readonly count: number;
+  /** In the end new VFs are given to their driver at once, or not (`sriov_drivers_autoprobe`); as it was unless set. */
+  readonly autoprobe?: boolean;
 }
 
 /** A network card with virtual functions, as found. */
@@ -53,6 +55,8 @@ export interface PhysicalFunction {
   /** What the card can have, and has now. */
   readonly totalVfs: number;
   readonly vfCount: number;
+  /** Are new VFs given to their driver at once? */
+  readonly autoprobe: boolean;
   readonly carrier: boolean;
   /** Null where the link does not tell it, as while it is down. */
   readonly speedBitsPerSec: number | null;
@@ -81,7 +85,7 @@ export interface FoundFunctions {
 export interface VirtualFunctions {
   /**
    * Makes this many VFs, bound to no driver, in place of none; 0 takes all away. Returns when the PF's link is as it was:
-   * the change drops it for seconds. As many as are there: nothing is done. EBUSY: there are some, and another number is
+   * the change drops it for seconds. As many as are there: their number is left as it is. EBUSY: there are some, and another number is
    * asked for; ERANGE: more than the card has; ENODEV: no such link; EOPNOTSUPP: not a PF; ETIMEDOUT: its link did not come back.
    */
   enable(counts: readonly VfCount[]): Promise<Applied>;

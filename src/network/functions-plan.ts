@@ -28,11 +28,13 @@ export function planFunctions(
   unseen: ReadonlySet<NamespaceName>,
 ): FunctionSteps {
   const is = new Map(found.virtual.map((vf) => [vfKey(vf), vf]));
-  const counts = new Map(found.physical.map(({ pf, vfCount }) => [pf, vfCount]));
-  const pairs = picture.vfs.flatMap((wanted) => {
-    const vf = is.get(vfKey(wanted));
-    return vf === undefined ? [] : [{ wanted, vf, ...compare(wanted, vf, unseen) }];
-  });
+  const cards = new Map(found.physical.map((card) => [card.pf, card]));
+  const pairs = untangled(
+    picture.vfs.flatMap((wanted): Pair[] => {
+      const vf = is.get(vfKey(wanted));
+      return vf === undefined ? [] : [{ wanted, vf, ...compare(wanted, vf, unseen) }];
+    }),
+  );
   const name = ({ pf, index }: PictureVf) => ({ pf, index });
   const moves = pairs.flatMap(({ wanted, move }) => (move === null ? [] : [{ wanted, move }]));
   return {
@@ -40,8 +42,15 @@ export function planFunctions(
       .filter(({ unbinds }) => unbinds)
       .map(({ wanted }): Step => ({ verb: 'virtualFunctions.unbind', with: name(wanted), why: wanted.why })),
     enable: picture.pfs
-      .filter(({ pf, count }) => counts.has(pf) && counts.get(pf) !== count)
-      .map(({ pf, count, why }): Step => ({ verb: 'virtualFunctions.enable', with: { pf, count }, why })),
+      .filter(({ pf, count, autoprobe }) => {
+        const card = cards.get(pf);
+        return card !== undefined && (card.vfCount !== count || card.autoprobe !== autoprobe);
+      })
+      .map(({ pf, count, autoprobe, why }): Step => ({
+        verb: 'virtualFunctions.enable',
+        with: { pf, count, autoprobe },
+        why,
+      })),
     set: pairs
       .filter(({ set }) => Object.keys(set).length > 0)
       .map(({ wanted, set }): Step => ({
@@ -59,6 +68,22 @@ export function planFunctions(
       ),
     ),
   };
+}
+
+/** Two that are to change places cannot move one after the other: without their drivers both names are free. */
+function untangled(pairs: readonly Pair[]): readonly Pair[] {
+  const places = new Set(pairs.flatMap(({ vf, unbinds }) => (vf.link === null || unbinds ? [] : [linkKey(vf.link)])));
+  return pairs.map((pair) =>
+    pair.move !== null && places.has(linkKey(pair.move.to))
+      ? { ...pair, unbinds: true, binds: true, move: null }
+      : pair,
+  );
+}
+
+/** A VF as it is to be, as it is, and what is to be done. */
+interface Pair extends Difference {
+  readonly wanted: PictureVf;
+  readonly vf: VirtualFunction;
 }
 
 interface Difference {

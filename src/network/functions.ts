@@ -2,13 +2,13 @@ import type { MacAddress } from '../host/ipv4.ts';
 import type { LinkName, LinkSettings, LinkState } from '../host/links.ts';
 import {
   type FoundFunctions,
-  type PhysicalFunction,
   type VfCount,
   vfKey,
   type VfKnobs,
   type VfName,
   type VirtualFunction,
 } from '../host/virtual-functions.ts';
+import { selected, whyNot } from './cards.ts';
 import { type AttachedContainer, isByVf, NetworkError, type NetworkSpec, type VfDemand } from './desired.ts';
 import { isOurs } from './names.ts';
 import type { NetworkObserved } from './observe.ts';
@@ -35,6 +35,10 @@ export interface OriginalVf {
 /** A PF to which Plimsoll gave its VFs, and how many it had before: they are taken away with the last that is held. */
 export interface PfRecord extends VfCount {
   readonly before: number;
+  /** As it was, too. */
+  readonly autoprobe: boolean;
+  /** They may be taken away although somebody uses the link. */
+  readonly takeDownLink: boolean;
 }
 
 /** What of a host's functions is in somebody's hand. */
@@ -94,18 +98,13 @@ export function takeFunctions(
     vfs.push({ ...name, container, network, ...(vf !== undefined && { original: originalOf(vf, observed) }) });
     if (vf === undefined && !counts.has(name.pf)) {
       counts.set(name.pf, demand.count!);
-      pfs.push({ pf: name.pf, count: demand.count!, before: 0 });
+      const { autoprobe } = functions.physical.find(({ pf }) => pf === name.pf)!;
+      const takeDownLink = demand.takeDownLink ?? false;
+      pfs.push({ pf: name.pf, count: demand.count!, before: 0, autoprobe, takeDownLink });
     }
   }
   return { vfs: [...seenNow, ...vfs], pfs };
 }
-
-/** PFs that are as demanded, in order of name. */
-export const selected = ({ select }: VfDemand, { physical }: FoundFunctions): PhysicalFunction[] =>
-  physical.filter(
-    ({ pf, driver, vendor }) =>
-      (select.pf ?? pf) === pf && (select.driver ?? driver) === driver && (select.vendor ?? vendor) === vendor,
-  );
 
 function freeOne(
   demand: VfDemand,
@@ -114,7 +113,9 @@ function freeOne(
   taken: ReadonlySet<string>,
   counts: ReadonlyMap<string, number>,
 ): VfName | null {
-  for (const { pf, vfCount } of selected(demand, functions)) {
+  for (const card of selected(demand, functions)) {
+    const { pf, vfCount } = card;
+    if (whyNot(demand, card, observed) !== null) continue;
     const there = functions.virtual.filter((vf) => vf.pf === pf);
     const free = there.find((vf) => !taken.has(vfKey(vf)) && isFree(vf, observed));
     if (free !== undefined) return { pf, index: free.index };
@@ -130,6 +131,7 @@ function isFree({ driver, link }: VirtualFunction, { links, entries }: NetworkOb
   if (driver === null) return true;
   if (link === null || link.namespace !== '') return false;
   const state = links.find(({ namespace, name }) => namespace === '' && name === link.name);
+  if (links.some(({ namespace, lower }) => namespace === '' && lower === link.name)) return false;
   const hasAddress = entries.some(
     (entry) => entry.kind === 'address' && entry.namespace === '' && entry.link === link.name,
   );
@@ -143,7 +145,7 @@ function noneFree(container: string, network: string, demand: VfDemand, function
     container,
     there === 0 && demand.count === undefined
       ? `network ${network} has no VF: ${pfs.join(', ')} has none; say how many it is to be given, count: 4`
-      : `network ${network} has no free VF: all ${Math.max(there, demand.count ?? 0)} of ${pfs.join(', ')} are in use; detach something`,
+      : `network ${network} has no free VF: all ${Math.max(there, demand.count ?? 0)} of ${pfs.join(', ')} are in use; detach something first, and then ask again`,
   );
 }
 
@@ -175,12 +177,33 @@ export function heldWithout({ vfs, pfs }: HeldFunctions, done: HeldFunctions): H
   return { vfs: vfs.filter((record) => !goneVfs.has(vfKey(record))), pfs: pfs.filter(({ pf }) => !gonePfs.has(pf)) };
 }
 
-/** Records that nothing speaks for any more: their VFs are as they were, and so are the PFs of the last of them. */
-export function doneFunctions(needs: readonly Omit<VfNeed, 'demand'>[], { vfs, pfs }: HeldFunctions): HeldFunctions {
+/**
+ * Records that nothing speaks for any more, where nothing is left to do: their VFs are as they were, and so are the PFs of the
+ * last of them. A card that is not to be seen may come back: what is known of it is kept.
+ */
+export function doneFunctions(
+  needs: readonly Omit<VfNeed, 'demand'>[],
+  { vfs, pfs }: HeldFunctions,
+  { physical }: FoundFunctions,
+): HeldFunctions {
   const needed = new Set(needs.map(holderOf));
-  const done = vfs.filter((record) => !needed.has(holderOf(record)));
+  const counts = new Map(physical.map(({ pf, vfCount }) => [pf, vfCount]));
+  const done = vfs.filter((record) => !needed.has(holderOf(record)) && counts.has(record.pf));
   const still = new Set(vfs.filter((record) => needed.has(holderOf(record))).map(({ pf }) => pf));
-  return { vfs: done, pfs: pfs.filter(({ pf }) => !still.has(pf)) };
+  return { vfs: done, pfs: pfs.filter(({ pf, before }) => !still.has(pf) && counts.get(pf) === before) };
+}
+
+/** VFs in containers' hands that are not there any more, and that no plan brings back. */
+export function lostFunctions(
+  needs: readonly Omit<VfNeed, 'demand'>[],
+  { vfs, pfs }: HeldFunctions,
+  { physical, virtual }: FoundFunctions,
+): readonly VfRecord[] {
+  const needed = new Set(needs.map(holderOf));
+  const there = new Set(virtual.map(vfKey));
+  const cards = new Set(physical.map(({ pf }) => pf));
+  const coming = new Set(pfs.map(({ pf }) => pf).filter((pf) => cards.has(pf)));
+  return vfs.filter((record) => needed.has(holderOf(record)) && !there.has(vfKey(record)) && !coming.has(record.pf));
 }
 
 /** Who needs a VF. */

@@ -5,8 +5,6 @@ import { type HeldFunctions, NOTHING_HELD } from './functions.ts';
 import { intranetPart } from './intranet.ts';
 import type { Endpoint, HostNetwork, Picture, PictureLink, PicturePart, Uplink } from './picture.ts';
 import type { NetworkObserved } from './observe.ts';
-import { linkKey } from './functions-plan.ts';
-import { isOurs } from './names.ts';
 import { endpointPart, networkPart } from './segment.ts';
 import { functionsOf, vfPart } from './sriov.ts';
 
@@ -34,7 +32,7 @@ export const NO_NETWORKS: HostNetworks = {
 /** What it all should look like on the host. */
 export function pictureOf(
   { uplink, networks, endpoints, namespaces, held }: HostNetworks,
-  observed: Pick<NetworkObserved, 'functions' | 'links'>,
+  observed: NetworkObserved,
 ): Picture {
   const specs = new Map(networks.map(({ spec }) => [spec.name, spec]));
   const parts: PicturePart[] = [
@@ -48,9 +46,7 @@ export function pictureOf(
     }),
   ];
   const isRouted = networks.some(({ spec }) => (spec.kind === 'intranet' && spec.by !== 'vf') || spec.nat);
-  // Only links that nobody but Plimsoll marked are asked about: a VF's own is not known by its name.
-  const marked = new Set(observed.links.filter((link) => link.device !== undefined && isOurs(link)).map(linkKey));
-  const functions = functionsOf(endpoints, specs, held, observed.functions, marked);
+  const functions = functionsOf(endpoints, specs, held, observed);
   return {
     namespaces,
     functions,

@@ -8,7 +8,7 @@ import {
 } from '../host/links.ts';
 import { entryKey, type RoutingEntry } from '../host/routing.ts';
 import { samePlainData } from '../host/same.ts';
-import type { PhasedPlan, Step } from '../host/steps.ts';
+import type { PhasedPlan, Stage, Step } from '../host/steps.ts';
 import { type FunctionSteps, linkKey as keyOf, planFunctions } from './functions-plan.ts';
 import { isOurs } from './names.ts';
 import type { NetworkObserved } from './observe.ts';
@@ -19,7 +19,7 @@ import { isTableOfOurs } from './segment.ts';
  * From what is to the picture. Coming: the filter before any link, links before they are up, addresses before routes.
  * Going: links before the filter that held them back. What somebody changed by hand is found by the same comparison.
  */
-export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPlan {
+export function planNetwork(whole: Picture, observed: NetworkObserved, between: Between = NOTHING): PhasedPlan {
   const functions = planFunctions(whole.functions, observed.functions, observed.unseen ?? NOWHERE);
   const picture = thereOf(seenOf(whole, observed), functions);
   const links = compareLinks(picture, observed);
@@ -47,6 +47,7 @@ export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPl
       entries.added.filter((entry) => entry.kind === 'route' && here(entry)).map(addStep),
     ];
   };
+  const [made = [], ...used] = coming(false);
   return {
     detach: [
       // First of all, so that a VF is back before its namespace goes.
@@ -57,14 +58,17 @@ export function planNetwork(whole: Picture, observed: NetworkObserved): PhasedPl
         .filter((name) => !kept.has(name))
         .map((name): Step => ({ verb: 'namespaces.remove', with: name, why: 'nobody asks for it' })),
       firewall.closing,
+      ...between.closing,
     ],
-    machine: [[...firewall.opening, ...functions.enable], functions.set, ...coming(true)],
+    machine: [[...firewall.opening, ...functions.enable], functions.set, ...coming(true), ...between.opening],
     attach: [
       picture.namespaces
         .filter((name) => !namespaces.has(name))
         .map((name): Step => ({ verb: 'namespaces.create', with: name, why: 'a container lives in it' })),
       [...functions.bind, ...functions.move],
-      ...coming(false),
+      made,
+      ...between.within,
+      ...used,
       announced(picture, entries.added),
     ],
   };
@@ -79,13 +83,31 @@ function seenOf(picture: Picture, { unseen = new Set() }: NetworkObserved): Pict
 
 const NOWHERE: ReadonlySet<string> = new Set();
 
-/** What is asked of VFs' links waits until they are there: they come by a bind, under whatever name. */
-function thereOf(picture: Picture, { there }: FunctionSteps): Picture {
-  const absent = new Set(
-    [...picture.links.filter(({ kind }) => kind?.type === 'vf'), ...picture.functions.links]
+/** What another subsystem does between: after containers' links are gone; when the host's are there; before containers' are up. */
+export interface Between {
+  readonly closing: readonly Stage[];
+  readonly opening: readonly Stage[];
+  readonly within: readonly Stage[];
+}
+
+const NOTHING: Between = { closing: [], opening: [], within: [] };
+
+/** Links of VFs that are wanted and not there yet, nor after the next plan's moves: nothing of them can be set. */
+export function awaitedLinks(picture: Picture, { functions, unseen = NOWHERE }: NetworkObserved): ReadonlySet<string> {
+  const { there } = planFunctions(picture.functions, functions, unseen);
+  return absentOf(picture, there);
+}
+
+const absentOf = ({ links, functions }: Picture, there: ReadonlySet<string>): ReadonlySet<string> =>
+  new Set(
+    [...links.filter(({ kind }) => kind?.type === 'vf'), ...functions.links]
       .map(keyOf)
       .filter((key) => !there.has(key)),
   );
+
+/** What is asked of VFs' links waits until they are there: they come by a bind, under whatever name. */
+function thereOf(picture: Picture, { there }: FunctionSteps): Picture {
+  const absent = absentOf(picture, there);
   if (absent.size === 0) return picture;
   return {
     ...picture,

@@ -9,7 +9,8 @@ import type { VfRates } from './sriov.ts';
 /** A container of a host, and the namespace that somebody else made for it. */
 export interface PlacedContainer extends AttachedContainer {
   readonly namespace?: NamespaceName;
-  readonly vfRates?: Partial<VfRates>;
+  /** By network, what its VF there is to keep by itself. */
+  readonly vfRates?: ReadonlyMap<string, Partial<VfRates>>;
 }
 
 /** The namespace of a container with attachments: its own by its name, unless somebody else made one. */
@@ -65,6 +66,7 @@ function endpointsOf(
   return attachments.flatMap((attachment, index): Endpoint[] => {
     const lease = leaseOf(shared, host, container.name, attachment)?.value;
     if (lease === undefined || !specs.has(attachment.network)) return [];
+    const vfRates = container.vfRates?.get(attachment.network);
     return [
       {
         container: container.name,
@@ -75,7 +77,7 @@ function endpointsOf(
         mac: lease.mac,
         publish: attachment.publish,
         secondary: main?.name !== attachment.network,
-        ...(container.vfRates !== undefined && { vfRates: container.vfRates }),
+        ...(vfRates !== undefined && { vfRates }),
       },
     ];
   });

@@ -3,9 +3,12 @@ import type { LinkName } from '../host/links.ts';
 import type { RoutingEntry } from '../host/routing.ts';
 import { refusalOf, vfDriverOf } from '../host/vf-drivers.ts';
 import { type FoundFunctions, type VfCount, vfKey, type VfKnobs, type VfName } from '../host/virtual-functions.ts';
+import { useOf } from './cards.ts';
 import type { NetworkSpec } from './desired.ts';
 import { type HeldFunctions, holderOf, type VfRecord } from './functions.ts';
-import { endpointAlias, macOf } from './names.ts';
+import { linkKey } from './functions-plan.ts';
+import { endpointAlias, isOurs, macOf } from './names.ts';
+import type { NetworkObserved } from './observe.ts';
 import type { Endpoint, PictureLink, PicturePart, Uplink } from './picture.ts';
 import { plain, tableOf } from './segment.ts';
 
@@ -19,7 +22,7 @@ export interface PictureVf extends VfName {
 
 /** What a host's virtual functions should look like, as far as they are Plimsoll's business. */
 export interface PictureFunctions {
-  readonly pfs: readonly (VfCount & { readonly why: string })[];
+  readonly pfs: readonly (Required<VfCount> & { readonly why: string })[];
   readonly vfs: readonly PictureVf[];
   /** Of VFs that are back, as their links were before. */
   readonly links: readonly PictureLink[];
@@ -52,9 +55,11 @@ export function functionsOf(
   endpoints: readonly Endpoint[],
   specs: ReadonlyMap<string, NetworkSpec>,
   held: HeldFunctions,
-  found: FoundFunctions,
-  marked: ReadonlySet<string>,
+  observed: NetworkObserved,
 ): PictureFunctions {
+  const found = observed.functions;
+  // Only links that nobody but Plimsoll marked are asked about: a VF's own is not known by its name.
+  const marked = new Set(observed.links.filter((link) => link.device !== undefined && isOurs(link)).map(linkKey));
   const byHolder = new Map(endpoints.map((endpoint) => [holderOf(endpoint), endpoint]));
   const wanted = held.vfs.filter((record) => byHolder.has(holderOf(record)));
   const drivers = new Map(found.physical.map(({ pf, driver }) => [pf, driver]));
@@ -62,11 +67,14 @@ export function functionsOf(
   const givenBack = held.vfs.filter((record) => !byHolder.has(holderOf(record)));
   return {
     pfs: held.pfs
-      .filter(({ pf }) => still.has(pf) || isBare(pf, found))
-      .map(({ pf, count, before }) =>
+      .filter(
+        ({ pf, takeDownLink }) =>
+          still.has(pf) || (isBare(pf, found) && (takeDownLink || useOf(pf, observed) === null)),
+      )
+      .map(({ pf, count, before, autoprobe }) =>
         still.has(pf)
-          ? { pf, count, why: 'its network asks for so many VFs' }
-          : { pf, count: before, why: 'it had so many before' },
+          ? { pf, count, autoprobe, why: 'its network asks for so many VFs' }
+          : { pf, count: before, autoprobe, why: 'it had so many before' },
       ),
     vfs: [
       ...wanted.flatMap((record): PictureVf[] => {
@@ -77,7 +85,7 @@ export function functionsOf(
         return [
           {
             ...nameOf(record),
-            knobs: { ...record.original.knobs, ...knobs, ...vfRates, mac },
+            knobs: { ...record.original.knobs, ...knobs, ...bothOf(knobs, vfRates), mac },
             link: { namespace, name: link },
             why: `${container} in network ${network}, ${endpoint.address}`,
           },
@@ -85,13 +93,13 @@ export function functionsOf(
       }),
       ...givenBack.flatMap((record): PictureVf[] => {
         if (record.original === undefined) return [];
-        const { link } = record.original;
+        const name = nameBack(record, observed);
         const knobs = takenBack(record, drivers.get(record.pf));
         return [
           {
             ...nameOf(record),
             knobs,
-            link: link && { namespace: '', name: link.name },
+            link: name == null ? name : { namespace: '', name },
             why: `given back by ${record.container}: as it was`,
           },
         ];
@@ -107,18 +115,31 @@ export function functionsOf(
         why: 'nobody came back for it',
       })),
     ],
-    links: givenBack.flatMap(({ original }): PictureLink[] =>
-      original?.link == null
-        ? []
-        : [
-            {
-              namespace: '',
-              name: original.link.name,
-              settings: original.link.settings,
-              why: 'as it was before a container had it',
-            },
-          ],
-    ),
+    links: givenBack.flatMap((record): PictureLink[] => {
+      const name = nameBack(record, observed);
+      if (name == null) return [];
+      const { settings } = record.original!.link!;
+      return [{ namespace: '', name, settings, why: 'as it was before a container had it' }];
+    }),
+  };
+}
+
+/** The name that a VF's link had; null: it had no link; undefined: another has the name by now, and the link stays as it comes. */
+function nameBack({ original, pf, index }: VfRecord, { links, functions }: NetworkObserved): string | null | undefined {
+  const name = original?.link?.name;
+  if (name === undefined) return null;
+  const own = functions.virtual.find((vf) => vf.pf === pf && vf.index === index)?.pciAddress;
+  const holder = links.find((link) => link.namespace === '' && link.name === name);
+  return holder === undefined || holder.device === own ? name : undefined;
+}
+
+/** A network's limit and a container's: the lower of both holds, and the higher of what is guaranteed. */
+function bothOf(knobs: Partial<VfKnobs>, rates: Partial<VfRates> = {}): Partial<VfRates> {
+  const ceilings = [knobs.maxRateBitsPerSec ?? 0, rates.maxRateBitsPerSec ?? 0].filter((rate) => rate > 0);
+  const guarantees = [knobs.minRateBitsPerSec ?? 0, rates.minRateBitsPerSec ?? 0].filter((rate) => rate > 0);
+  return {
+    ...(ceilings.length > 0 && { maxRateBitsPerSec: Math.min(...ceilings) }),
+    ...(guarantees.length > 0 && { minRateBitsPerSec: Math.max(...guarantees) }),
   };
 }
 

@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { ContractCase } from './contract.ts';
 import { linuxFunctionsContract } from './linux-functions-contract.ts';
+import { linuxFunctionsCrashContract } from './linux-functions-crash.ts';
 import { runOnLinux, waitUntil } from './linux.ts';
 import { virtualFunctionLinksContract } from './virtual-function-links.ts';
 import { virtualFunctionsContract } from './virtual-functions.ts';
@@ -12,6 +13,7 @@ export const GUEST_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> 
   'virtual functions': virtualFunctionsContract,
   'links of virtual functions': virtualFunctionLinksContract,
   'virtual functions on Linux alone': linuxFunctionsContract,
+  'an engine with virtual functions': linuxFunctionsCrashContract,
 };
 
 const LINKS = '/sys/class/net';

@@ -7,6 +7,19 @@ import { allVfs, assertKnobs, bind, enable, list, MAC, MBIT, pfsOf, set, unbind 
 /** What `VirtualFunctions` promises of cards and knobs. */
 export const virtualFunctionsContract: readonly ContractCase[] = [
   {
+    name: 'whether new VFs get their driver at once is told, and put without a change of their number',
+    async run(fixture) {
+      const [pf] = pfsOf(fixture);
+      const told = async (): Promise<boolean | undefined> =>
+        (await list(fixture, [])).physical.find((card) => card.pf === pf)?.autoprobe;
+      for (const autoprobe of [false, true]) {
+        const { host, settle } = fixture;
+        assertApplied(await settle(() => host.virtualFunctions.enable([{ pf, count: 0, autoprobe }])), 1);
+        assert.equal(await told(), autoprobe);
+      }
+    },
+  },
+  {
     name: 'list finds the cards and what they can have; a link tells its card’s address',
     async run(fixture) {
       const pfs = pfsOf(fixture);
@@ -23,6 +36,7 @@ export const virtualFunctionsContract: readonly ContractCase[] = [
           vendor: '0x8086',
           totalVfs: 7,
           vfCount: 0,
+          autoprobe: true,
           carrier: true,
           speedBitsPerSec: 1000 * MBIT,
           hasAddress: true,

@@ -14,7 +14,7 @@ import { askAll, type Asked, differences, type HostOf, OUTSIDE_HOST } from '../p
 import type { Question, World } from '../property/network-oracle.ts';
 import { makeOutside } from '../property/network-run.ts';
 
-const noPolicy = (): never => {
+export const noPolicy = (): never => {
   throw new Error('no memory is asked for');
 };
 

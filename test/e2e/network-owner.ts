@@ -3,6 +3,7 @@ import { runMark } from '../../backends/linux/owner.ts';
 import type { NetworkCase } from '../property/network-cases.ts';
 import { desiredOn } from '../property/network-matrix.ts';
 import { RealFleet } from './network-linux.ts';
+import { shaped } from './shaped.ts';
 
 const given = JSON.parse(process.argv[2]!) as NetworkCase;
 const marks = Object.fromEntries(
@@ -16,6 +17,6 @@ for (let round = 0; ; round++) {
   const containers = given.containers.filter(
     (_, index) => round % 3 !== 0 || index !== round % given.containers.length,
   );
-  for (const [name, engine] of engines) await engine.ask(desiredOn({ ...given, containers }, name));
+  for (const [name, engine] of engines) await engine.ask(shaped(desiredOn({ ...given, containers }, name), round));
   if (round % 4 === 3) for (const [, engine] of engines) await engine.ask(null);
 }

@@ -352,7 +352,7 @@ async function traces(simulation: Simulation): Promise<string[]> {
     ...(firewall.frame === null ? [] : ['a filter']),
     ...firewall.elements.map(({ set, key }) => `element ${set} ${key}`),
     ...shaper.objects.map((object) => JSON.stringify(object)),
-    ...functions.physical.map(({ pf, vfCount }) => `${pf} ${vfCount}`),
+    ...functions.physical.map(({ pf, vfCount, autoprobe }) => `${pf} ${vfCount} ${autoprobe}`),
     // A VF that was given no MAC chooses another each time; and mlx5 takes none back.
     ...functions.virtual.map((vf) => {
       const known = takesBack.get(vf.pf) === true ? { mac: vf.mac } : {};

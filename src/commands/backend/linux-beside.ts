@@ -55,11 +55,16 @@ export function besideEngine(
       namespaces: linuxNamespaces(root),
       links,
       virtualFunctions: {
-        ...functions,
         async enable(counts) {
-          for (const { pf, vfCount } of (await functions.list([])).physical) if (vfCount === 0) given.add(pf);
+          const asked = new Set(counts.map(({ pf }) => pf));
+          const { physical } = await functions.list([]);
+          for (const { pf, vfCount } of physical) if (asked.has(pf) && vfCount === 0) given.add(pf);
           return functions.enable(counts);
         },
+        set: (changes) => functions.set(changes),
+        bind: (names) => functions.bind(names),
+        unbind: (names) => functions.unbind(names),
+        list: (namespaces) => functions.list(namespaces),
       },
       routing,
       firewall,

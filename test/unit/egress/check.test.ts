@@ -68,7 +68,10 @@ describe('what cannot be kept is refused', () => {
       'a VF that cannot',
       container(
         { ceilingBitsPerSec: MBIT },
-        { ports: [], functions: [{ name: 'eth1 vf 0', refusal: 'igb cannot guarantee it', wireBitsPerSec: null }] },
+        {
+          ports: [],
+          functions: [{ name: 'eth1 vf 0', card: 'eth1', refusal: 'igb cannot guarantee it', wireBitsPerSec: null }],
+        },
       ),
       {},
       /its eth1 vf 0 cannot keep that: igb cannot guarantee it/,
@@ -77,7 +80,7 @@ describe('what cannot be kept is refused', () => {
       'more than a VF’s wire',
       container(
         { ceilingBitsPerSec: 2000 * MBIT },
-        { ports: [], functions: [{ name: 'eth1 vf 0', refusal: null, wireBitsPerSec: 1000 * MBIT }] },
+        { ports: [], functions: [{ name: 'eth1 vf 0', card: 'eth1', refusal: null, wireBitsPerSec: 1000 * MBIT }] },
       ),
       {},
       /above what the wire of its eth1 vf 0 carries/,

@@ -88,10 +88,16 @@ describe('what shapes a host’s egress', () => {
       ['plp-a . 10.0.0.5', 3],
       ['plp-b . 10.0.0.5', 4],
     ]);
-    expect(minors(after)).toEqual([
+    const expected = [
       ['plp-c . 10.0.0.5', 5],
       ['plp-b . 10.0.0.5', 4],
-    ]);
+    ];
+    expect(minors(after)).toEqual(expected);
+    // Also where the one or the other is gone already.
+    const now = [container('c', ceiling(1)), container('b', ceiling(1))];
+    expect(minors(egressOf(now, 'eth0', {}, before.marks, NOTHING))).toEqual(expected);
+    const halfGone = before.marks.slice(1);
+    expect(minors(egressOf(now, 'eth0', {}, halfGone, { ...NOTHING, objects: before.objects }))).toEqual(expected);
   });
 
   test('two who were marked alike by hand are set apart', () => {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { egressOf, type ShapedContainer, type ShapingState } from '../../../src/egress/picture.ts';
 import { planEgress } from '../../../src/egress/plan.ts';
 import { type ShaperObject, shaperKey } from '../../../src/host/shaper.ts';
-import { PHASES, type Step } from '../../../src/host/steps.ts';
+import type { Step } from '../../../src/host/steps.ts';
 
 const state = (objects: readonly ShaperObject[]): ShapingState => ({ objects, foreign: [], fairQueues: true });
 const container = (name: string, mbit: number): ShapedContainer => ({
@@ -14,10 +14,12 @@ const container = (name: string, mbit: number): ShapedContainer => ({
 });
 const wanted = (...containers: readonly ShapedContainer[]): readonly ShaperObject[] =>
   egressOf(containers, 'eth0', { uplinkBitsPerSec: 1e9 }, [], state([])).objects;
-const steps = (objects: readonly ShaperObject[], observed: readonly ShaperObject[]): string[] =>
-  PHASES.flatMap((phase) => planEgress(objects, state(observed))[phase]?.flat() ?? []).map(
-    (step: Step) => `${step.verb} ${shaperKey(step.with as ShaperObject)}`,
-  );
+const steps = (objects: readonly ShaperObject[], observed: readonly ShaperObject[]): string[] => {
+  const { opening, within, closing } = planEgress(objects, state(observed));
+  return [...opening, ...within, ...closing]
+    .flat()
+    .map((step: Step) => `${step.verb} ${shaperKey(step.with as ShaperObject)}`);
+};
 const ab = wanted(container('a', 5), container('b', 5));
 
 test('nothing is done where all is as wanted', () => expect(steps(ab, ab)).toEqual([]));

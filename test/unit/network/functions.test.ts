@@ -5,7 +5,9 @@ import type { FoundFunctions, PhysicalFunction, VirtualFunction } from '../../..
 import type { VfDemand } from '../../../src/network/desired.ts';
 import { checkFunctions } from '../../../src/network/functions-check.ts';
 import {
+  doneFunctions,
   type HeldFunctions,
+  lostFunctions,
   heldWith,
   NOTHING_HELD,
   takeFunctions,
@@ -24,6 +26,7 @@ const pf: PhysicalFunction = {
   vendor: '0x8086',
   totalVfs: 7,
   vfCount: 2,
+  autoprobe: true,
   carrier: true,
   speedBitsPerSec: 1e9,
 };
@@ -93,8 +96,14 @@ const endpoint = (container: string): Endpoint => ({
 });
 const specs = new Map([['fast', sriov('fast', '10.9.0.0/24', demand)]]);
 
-const steps = (endpoints: readonly Endpoint[], held: HeldFunctions, found: FoundFunctions): string[] => {
-  const plan = planFunctions(functionsOf(endpoints, specs, held, found, new Set()), found, new Set());
+const steps = (
+  endpoints: readonly Endpoint[],
+  held: HeldFunctions,
+  found: FoundFunctions,
+  over: Partial<NetworkObserved> = {},
+): string[] => {
+  const state = { ...observed(found.virtual), functions: found, ...over };
+  const plan = planFunctions(functionsOf(endpoints, specs, held, state), found, new Set());
   return [plan.unbind, plan.enable, plan.set, plan.bind, plan.move].flat().map(text);
 };
 const text = (step: Step): string => `${step.verb.split('.')[1]} ${JSON.stringify(step.with)}`;
@@ -124,6 +133,8 @@ describe('a free VF', () => {
     const bridged = observed([vf(0), vf(1)]);
     const links = bridged.links.map((each) => (each.name === 'ens1v0' ? { ...each, master: 'br0' } : each));
     expect(take([need('a')], { ...bridged, links })).toEqual([['a', 'ens1', 1]]);
+    const carrying = [...bridged.links, link('mv0', { lower: 'ens1v0', device: '' })];
+    expect(take([need('a')], { ...bridged, links: carrying })).toEqual([['a', 'ens1', 1]]);
   });
 
   test('is one of those that its PF is to be given, and their original state is written down when they are seen', () => {
@@ -134,9 +145,9 @@ describe('a free VF', () => {
         { pf: 'ens1', index: 0, container: 'a', network: 'fast' },
         { pf: 'ens1', index: 1, container: 'b', network: 'fast' },
       ],
-      pfs: [{ pf: 'ens1', count: 4, before: 0 }],
+      pfs: [{ pf: 'ens1', count: 4, before: 0, autoprobe: true, takeDownLink: false }],
     });
-    expect(steps([endpoint('a')], taking, bare.functions)).toEqual(['enable {"pf":"ens1","count":4}']);
+    expect(steps([endpoint('a')], taking, bare.functions)).toEqual(['enable {"pf":"ens1","count":4,"autoprobe":true}']);
     const unbound = [0, 1, 2, 3].map((index) => vf(index, { driver: null, link: null, linkMac: null }));
     const seen = takeFunctions([need('a')], taking, observed(unbound));
     expect(seen.vfs).toMatchObject([{ container: 'a', original: { link: null } }, { container: 'b' }]);
@@ -180,7 +191,7 @@ describe('a VF in a container’s hand', () => {
   });
 
   test('is fetched from where nobody sees it', () => {
-    const hidden = observed([vf(0, { ...set, link: null })]);
+    const hidden = observed([vf(0, { ...set, link: null, linkMac: null })]);
     expect(steps([endpoint('a')], held, hidden.functions)).toEqual([
       'unbind {"pf":"ens1","index":0}',
       'bind {"pf":"ens1","index":0}',
@@ -207,14 +218,74 @@ describe('a VF in a container’s hand', () => {
     ];
     const given: HeldFunctions = {
       vfs: takeFunctions([need('a')], NOTHING_HELD, observed(bare)).vfs,
-      pfs: [{ pf: 'ens1', count: 2, before: 0 }],
+      pfs: [{ pf: 'ens1', count: 2, before: 0, autoprobe: true, takeDownLink: false }],
     };
     const inUse = observed([vf(0, { ...set, ...inside }), bare[1]!]).functions;
     expect(steps([], given, inUse)).toEqual([
       'unbind {"pf":"ens1","index":0}',
       'set {"pf":"ens1","index":0,"set":{"mac":"00:00:00:00:00:00","vlan":0}}',
     ]);
-    expect(steps([], given, observed(bare).functions)).toEqual(['enable {"pf":"ens1","count":0}']);
+    expect(steps([], given, observed(bare).functions)).toEqual(['enable {"pf":"ens1","count":0,"autoprobe":true}']);
+  });
+
+  test('two that are to change places are both bound anew', () => {
+    const both = [0, 1].map((index) => vf(index, { ...set, link: { namespace: 'a', name: `eth${1 - index}` } }));
+    const swapped = heldWith(held, {
+      vfs: [{ ...held.vfs[0]!, index: 1, network: 'slow' }],
+      pfs: [],
+    });
+    const others = new Map([...specs, ['slow', sriov('slow', '10.8.0.0/24', demand)]]);
+    const endpoints = [endpoint('a'), { ...endpoint('a'), network: 'slow', link: 'eth1' }];
+    const state = observed(both.map((each) => ({ ...each, linkMac: set.mac })));
+    const plan = planFunctions(functionsOf(endpoints, others, swapped, state), state.functions, new Set());
+    expect(plan.move).toEqual([]);
+    expect([plan.unbind.length, plan.bind.length]).toEqual([2, 2]);
+  });
+
+  test('given back it keeps the name it came with where another has its own by now', () => {
+    const back = [vf(0, { link: { namespace: '', name: 'eth3' } })];
+    const links = [link('ens1v0', { device: '0000:77:00.0' }), link('eth3')];
+    expect(steps([], held, observed(back).functions, { links })).toEqual([]);
+  });
+
+  test('a PF that the host uses by now keeps its VFs; what stands on it counts', () => {
+    const bare = [0, 1].map((index) => vf(index, { driver: null, link: null, linkMac: null }));
+    const given: HeldFunctions = {
+      vfs: takeFunctions([need('a')], NOTHING_HELD, observed(bare)).vfs,
+      pfs: [{ pf: 'ens1', count: 2, before: 0, autoprobe: true, takeDownLink: false }],
+    };
+    const used: Partial<NetworkObserved> = {
+      links: [link('ens1'), link('vlan5', { lower: 'ens1' })],
+      entries: [{ kind: 'address', namespace: '', link: 'vlan5', prefix: '10.0.0.1/24' }],
+    };
+    expect(steps([], given, observed(bare).functions, used)).toEqual([]);
+    const [one] = given.pfs;
+    const mayBe = { ...given, pfs: [{ ...one!, takeDownLink: true }] };
+    expect(steps([], mayBe, observed(bare).functions, used)).toEqual([
+      'enable {"pf":"ens1","count":0,"autoprobe":true}',
+    ]);
+  });
+
+  test('what is known of a VF is kept while its card is not to be seen, and forgotten when it is as it was', () => {
+    expect(doneFunctions([], held, { physical: [], virtual: [] })).toEqual(NOTHING_HELD);
+    expect(doneFunctions([], held, state.functions)).toEqual(held);
+    expect(doneFunctions([need('a')], held, state.functions)).toEqual(NOTHING_HELD);
+  });
+
+  test('one that is not there any more is told, unless its PF is about to have it again', () => {
+    const gone = observed([]).functions;
+    expect(lostFunctions([need('a')], held, gone)).toEqual(held.vfs);
+    expect(lostFunctions([], held, gone)).toEqual([]);
+    const pfs = [{ pf: 'ens1', count: 2, before: 0, autoprobe: true, takeDownLink: false }];
+    expect(lostFunctions([need('a')], { ...held, pfs }, gone)).toEqual([]);
+  });
+
+  test('of a network’s limit and its container’s the lower holds', () => {
+    const limited = new Map([['fast', sriov('fast', '10.9.0.0/24', { ...demand, knobs: { maxRateBitsPerSec: 1e8 } })]]);
+    const rates = (maxRateBitsPerSec: number): unknown =>
+      functionsOf([{ ...endpoint('a'), vfRates: { maxRateBitsPerSec } }], limited, held, state).vfs[0]?.knobs
+        .maxRateBitsPerSec;
+    expect([rates(5e8), rates(5e7)]).toEqual([1e8, 5e7]);
   });
 
   test('a VF that nobody speaks for and that has its MAC is reset', () => {

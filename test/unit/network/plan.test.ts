@@ -37,8 +37,15 @@ const NETWORKS: HostNetworks = {
   namespaces: ['web'],
   held: NOTHING_HELD,
 };
+const NOTHING_THERE: NetworkObserved = {
+  namespaces: [],
+  links: [],
+  entries: [],
+  firewall: { frame: null, elements: [] },
+  functions: NO_FUNCTIONS,
+};
 /** Nothing of the host's own cards. */
-const pictureOf = (networks: HostNetworks): Picture => pictured(networks, { functions: NO_FUNCTIONS, links: [] });
+const pictureOf = (networks: HostNetworks): Picture => pictured(networks, NOTHING_THERE);
 const picture = pictureOf(NETWORKS);
 
 const wire: LinkState = {
