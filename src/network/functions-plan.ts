@@ -2,6 +2,7 @@ import type { NamespaceName } from '../host/namespaces.ts';
 import type { LinkMove, LinkName } from '../host/links.ts';
 import type { Step } from '../host/steps.ts';
 import { type FoundFunctions, vfKey, type VfKnobs, type VirtualFunction } from '../host/virtual-functions.ts';
+import { passingName } from './names.ts';
 import { NO_MAC, type PictureFunctions, type PictureVf } from './sriov.ts';
 
 /** What is to be done with a host's functions, in this order. */
@@ -63,21 +64,26 @@ export function planFunctions(
       .map(({ wanted }): Step => ({ verb: 'virtualFunctions.bind', with: name(wanted), why: wanted.why })),
     move: moves.map(({ wanted, move }): Step => ({ verb: 'links.move', with: move, why: wanted.why })),
     there: new Set(
-      pairs.flatMap(({ wanted, vf, unbinds }) =>
-        wanted.link == null || unbinds || vf.driver === null ? [] : [linkKey(wanted.link)],
+      pairs.flatMap(({ wanted, vf, unbinds, move }) =>
+        wanted.link == null ||
+        unbinds ||
+        vf.driver === null ||
+        (move !== null && linkKey(move.to) !== linkKey(wanted.link))
+          ? []
+          : [linkKey(wanted.link)],
       ),
     ),
   };
 }
 
-/** Two that are to change places cannot move one after the other: without their drivers both names are free. */
+/** Two that are to change places cannot move one after the other: whoever's place is taken steps aside, and moves on in the next round. */
 function untangled(pairs: readonly Pair[]): readonly Pair[] {
   const places = new Set(pairs.flatMap(({ vf, unbinds }) => (vf.link === null || unbinds ? [] : [linkKey(vf.link)])));
-  return pairs.map((pair) =>
-    pair.move !== null && places.has(linkKey(pair.move.to))
-      ? { ...pair, unbinds: true, binds: true, move: null }
-      : pair,
-  );
+  return pairs.map((pair) => {
+    const { move, wanted } = pair;
+    if (move === null || !places.has(linkKey(move.to))) return pair;
+    return { ...pair, move: { ...move, to: { namespace: move.namespace, name: passingName(vfKey(wanted)) } } };
+  });
 }
 
 /** A VF as it is to be, as it is, and what is to be done. */

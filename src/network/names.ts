@@ -19,6 +19,9 @@ export const vxlanName = (network: string): string => `plx-${digest(network)}`;
 /** The host's end of a container's interface. */
 export const portName = (network: string, container: string): string => `plp-${digest(`${network}/${container}`)}`;
 
+/** What a VF's link is called while another has the name that it is to have. */
+export const passingName = (vf: string): string => `plv-${digest(vf)}`;
+
 /** The mark of a network's own links. */
 export const networkAlias = (network: string): string => `${MARK} network ${network}`;
 

@@ -93,7 +93,7 @@ export function functionsOf(
       }),
       ...givenBack.flatMap((record): PictureVf[] => {
         if (record.original === undefined) return [];
-        const name = nameBack(record, observed);
+        const name = nameBack(record, held, observed);
         const knobs = takenBack(record, drivers.get(record.pf));
         return [
           {
@@ -116,7 +116,7 @@ export function functionsOf(
       })),
     ],
     links: givenBack.flatMap((record): PictureLink[] => {
-      const name = nameBack(record, observed);
+      const name = nameBack(record, held, observed);
       if (name == null) return [];
       const { settings } = record.original!.link!;
       return [{ namespace: '', name, settings, why: 'as it was before a container had it' }];
@@ -125,12 +125,18 @@ export function functionsOf(
 }
 
 /** The name that a VF's link had; null: it had no link; undefined: another has the name by now, and the link stays as it comes. */
-function nameBack({ original, pf, index }: VfRecord, { links, functions }: NetworkObserved): string | null | undefined {
+function nameBack(
+  { original }: VfRecord,
+  held: HeldFunctions,
+  { links, functions }: NetworkObserved,
+): string | null | undefined {
   const name = original?.link?.name;
   if (name === undefined) return null;
-  const own = functions.virtual.find((vf) => vf.pf === pf && vf.index === index)?.pciAddress;
+  // Another VF of ours is on its way to where it belongs.
+  const ours = new Set(held.vfs.map(vfKey));
+  const passing = functions.virtual.filter((vf) => ours.has(vfKey(vf))).map(({ pciAddress }) => pciAddress);
   const holder = links.find((link) => link.namespace === '' && link.name === name);
-  return holder === undefined || holder.device === own ? name : undefined;
+  return holder === undefined || passing.includes(holder.device ?? '') ? name : undefined;
 }
 
 /** A network's limit and a container's: the lower of both holds, and the higher of what is guaranteed. */
