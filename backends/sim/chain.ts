@@ -169,14 +169,19 @@ export function throughChain(host: Host, parts: EngineParts): Host {
       read: (prefix) => whole('store.read', prefix, () => store.read(prefix)),
       commit: (transaction) => whole('store.commit', 'the store', () => store.commit(transaction), 1),
       // A late watch is one that tells late, each time.
-      watch: async (prefix, notify, signal) =>
-        await sync('store.watch', async (strike) => {
+      watch: async (prefix, notify, signal) => {
+        const watching = sync('store.watch', (strike) => {
           failIf(strike, 'store.watch', prefix);
           const tell = (): void => void (life.isOver || signal.aborted || notify());
           const lateMs = strike?.delayMs ?? 0;
           const notice = lateMs === 0 ? tell : (): void => void events.at(events.nowMs + lateMs, tell, true);
-          await life.outlive(store.watch(prefix, notice, signal));
-        }),
+          const begun = life.outlive(store.watch(prefix, notice, signal));
+          // A crash after it ends this wait too, and nobody is left to hear of that.
+          begun.catch(() => undefined);
+          return begun;
+        });
+        await watching;
+      },
       openSession: (ttlMs) => whole('store.openSession', 'the store', () => store.openSession(ttlMs), 1),
       renewSession: (session) => whole('store.renewSession', session, () => store.renewSession(session), 1),
       endSession: (session) => whole('store.endSession', session, () => store.endSession(session), 1),
