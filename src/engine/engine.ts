@@ -17,7 +17,7 @@ import type { DeathObservation, Observation, ObservationSink } from './observati
 import type { Plan } from './plan.ts';
 import { type Acting, isTooEarly, keyOf, send } from './sending.ts';
 import { SetAside } from './set-aside.ts';
-import { byName, observe, vfHolders, planFrom, type Policies, reachesInto, untouchedNamespaces } from './planning.ts';
+import { byName, observe, holdersOf, planFrom, type Policies, reachesInto, untouchedNamespaces } from './planning.ts';
 
 /** What need not be read back: what was found just now, and namespaces of which nothing new is asked. */
 interface Look {
@@ -233,7 +233,7 @@ export class Engine {
       const steps = plan.flat().map(keyOf).join();
       same = steps === last ? same + 1 : 0;
       last = steps;
-      const setAside = new SetAside(vfHolders(asked, observed.network));
+      const setAside = new SetAside(() => holdersOf(asked, observed.network));
       for (const stage of plan) if (!(await this.#act(stage, { asked, observed, putOff, setAside }))) break;
       setAside.demand();
     }

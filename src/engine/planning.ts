@@ -12,6 +12,7 @@ import { NetworkError } from '../network/desired.ts';
 import { planEgress } from '../egress/plan.ts';
 import type { ShapingState } from '../egress/picture.ts';
 import { type HostNetworks, pictureOf } from '../network/host-network.ts';
+import { portName } from '../network/names.ts';
 import { type NetworkObserved, observeNetwork, uplinkOf } from '../network/observe.ts';
 import type { Uplink } from '../network/picture.ts';
 import { linkKey } from '../network/functions-plan.ts';
@@ -148,19 +149,24 @@ export function uplinkFor(
 export const byName = (a: { readonly name: string }, b: { readonly name: string }): number =>
   a.name < b.name ? -1 : 1;
 
-/** By VF, and by the names of its link on the host, the namespace of the container that has it or had it last. */
-export function vfHolders(asked: Asked, { links, functions }: NetworkObserved): ReadonlyMap<string, NamespaceName> {
-  const placed = new Map(attachedOf(asked).map((each) => [each.name, namespaceOf(each)]));
-  const addresses = new Map(functions.virtual.map((vf) => [vfKey(vf), vf.pciAddress]));
-  return new Map(
-    asked.held.vfs.flatMap((record) => {
-      const key = vfKey(record);
-      const here = links.find(
-        ({ namespace, device }) => namespace === '' && device === addresses.get(key) && device !== undefined,
-      );
-      const names = [record.original?.link?.name, here?.name].filter((name) => name !== undefined);
-      const holder = placed.get(record.container) ?? record.container;
-      return [key, ...names.map((name) => linkKey({ namespace: '', name }))].map((each) => [each, holder] as const);
-    }),
+/** By VF, by the names of its link on the host, and by the host's end of an interface: the namespace of the container that has it or had it last. */
+export function holdersOf(asked: Asked, { links, functions }: NetworkObserved): ReadonlyMap<string, NamespaceName> {
+  const attached = attachedOf(asked);
+  const placed = new Map(attached.map((each) => [each.name, namespaceOf(each)]));
+  const ports = attached.flatMap(({ name, attachments = [] }) =>
+    attachments.map(
+      ({ network }) => [linkKey({ namespace: '', name: portName(network, name) }), placed.get(name)!] as const,
+    ),
   );
+  const addresses = new Map(functions.virtual.map((vf) => [vfKey(vf), vf.pciAddress]));
+  const byVf = asked.held.vfs.flatMap((record) => {
+    const key = vfKey(record);
+    const here = links.find(
+      ({ namespace, device }) => namespace === '' && device === addresses.get(key) && device !== undefined,
+    );
+    const names = [record.original?.link?.name, here?.name].filter((name) => name !== undefined);
+    const holder = placed.get(record.container) ?? record.container;
+    return [key, ...names.map((name) => linkKey({ namespace: '', name }))].map((each) => [each, holder] as const);
+  });
+  return new Map([...ports, ...byVf]);
 }

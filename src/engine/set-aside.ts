@@ -1,3 +1,4 @@
+import type { LinkName } from '../host/links.ts';
 import type { NamespaceName } from '../host/namespaces.ts';
 import type { Step } from '../host/steps.ts';
 import { vfKey } from '../host/virtual-functions.ts';
@@ -10,16 +11,18 @@ import type { EngineError } from './errors.ts';
  */
 export class SetAside {
   readonly #namespaces = new Set<NamespaceName>();
-  /** By VF, and by its link's name on the host, the namespace of the container that has it. */
-  readonly #holders: ReadonlyMap<string, NamespaceName>;
+  readonly #holdersOf: () => ReadonlyMap<string, NamespaceName>;
+  #holders: ReadonlyMap<string, NamespaceName> | undefined;
   #first: EngineError | undefined;
 
-  constructor(holders: ReadonlyMap<string, NamespaceName>) {
-    this.#holders = holders;
+  /** @param holders by VF, and by link on the host, the namespace of the container that has it; asked only where something is refused */
+  constructor(holders: () => ReadonlyMap<string, NamespaceName>) {
+    this.#holdersOf = holders;
   }
 
   /** Is this step of somebody who was set aside? */
   holds(step: Step): boolean {
+    if (this.#namespaces.size === 0) return false;
     const namespace = this.#namespaceOf(step);
     return namespace !== undefined && this.#namespaces.has(namespace);
   }
@@ -48,22 +51,21 @@ export class SetAside {
         return (kind.type === 'veth' ? kind.peer.namespace : namespace) || undefined;
       }
       case 'links.move':
-        return (
-          step.with.to.namespace || this.#holders.get(linkKey(step.with.to)) || this.#holders.get(linkKey(step.with))
-        );
+        return this.#inOrOf(step.with.to) ?? this.#inOrOf(step.with);
       case 'virtualFunctions.set':
       case 'virtualFunctions.bind':
       case 'virtualFunctions.unbind':
-        return this.#holders.get(vfKey(step.with));
+        return this.#holder(vfKey(step.with));
       case 'links.set':
-        return step.with.namespace || this.#holders.get(linkKey(step.with));
       case 'links.remove':
-      case 'routing.add':
-      case 'routing.remove':
-      case 'routing.announce':
       case 'shaper.add':
       case 'shaper.remove':
-        return step.with.namespace || undefined;
+        return this.#inOrOf(step.with);
+      case 'routing.add':
+      case 'routing.remove':
+        return step.with.kind === 'rule' ? step.with.namespace || undefined : this.#inOrOfLink(step.with);
+      case 'routing.announce':
+        return this.#inOrOfLink(step.with);
       case 'containers.start':
         return step.with.namespace;
       case 'cgroups.create':
@@ -76,5 +78,19 @@ export class SetAside {
       case 'firewall.apply':
         return undefined;
     }
+  }
+
+  /** Of a link in a container's namespace that one; of a link on the host the container's whose it is. */
+  #inOrOf(link: LinkName): NamespaceName | undefined {
+    return link.namespace || this.#holder(linkKey(link));
+  }
+
+  #inOrOfLink({ namespace, link }: { readonly namespace: NamespaceName; readonly link: string }) {
+    return this.#inOrOf({ namespace, name: link });
+  }
+
+  #holder(key: string): NamespaceName | undefined {
+    this.#holders ??= this.#holdersOf();
+    return this.#holders.get(key);
   }
 }

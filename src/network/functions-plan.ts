@@ -30,9 +30,13 @@ export function planFunctions(
 ): FunctionSteps {
   const is = new Map(found.virtual.map((vf) => [vfKey(vf), vf]));
   const cards = new Map(found.physical.map((card) => [card.pf, card]));
+  // A card that is told another number has other VFs after that: nothing is done with these.
+  const renumbered = new Set(
+    picture.pfs.filter(({ pf, count }) => cards.get(pf)?.vfCount !== count).map(({ pf }) => pf),
+  );
   const pairs = untangled(
     picture.vfs.flatMap((wanted): Pair[] => {
-      const vf = is.get(vfKey(wanted));
+      const vf = renumbered.has(wanted.pf) ? undefined : is.get(vfKey(wanted));
       return vf === undefined ? [] : [{ wanted, vf, ...compare(wanted, vf, unseen) }];
     }),
   );

@@ -10,6 +10,7 @@ const say = (line: string): void => void process.stdout.write(`${line}\n`);
 const host = await openLife(life, openSqliteStore(life.storeFile));
 const engine = engineOn(host, (told) => {
   if (told.kind === 'step') say(`${told.verb} ${told.target}`);
+  if (told.kind === 'step' && told.error !== undefined) process.stderr.write(`${told.error}\n`);
   if (told.kind === 'note' && told.about === 'trouble') process.stderr.write(`${told.message}\n`);
 });
 say('open');
