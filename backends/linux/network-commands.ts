@@ -34,7 +34,7 @@ export function networkCommandOf(step: NetworkStep): string[] {
     case 'routing.remove':
       return [entryCommand('delete', step.with)];
     case 'routing.announce':
-      return [announce(step.with)];
+      return announce(step.with);
     case 'firewall.apply':
       return applyFirewall(step.with);
   }
@@ -127,8 +127,12 @@ function moveLink({ namespace, name, to }: LinkMove): string {
 }
 
 /** `-U`: a request in which the sender asks for itself (arping(8) of iputils). */
-const announce = ({ namespace, link, address }: Announcement): string =>
-  `${within(namespace)}arping -q -U -c 1 -I ${quote(link)} ${address}`;
+function announce({ namespace, link, address }: Announcement): string[] {
+  const command = `${within(namespace)}arping -q -U -c 1 -I ${quote(link)} ${address}`;
+  // What the host announces is an address behind it, which arping takes for its own only so.
+  const file = '/proc/sys/net/ipv4/ip_nonlocal_bind';
+  return namespace === '' ? [`was=$(cat ${file})`, `echo 1 > ${file}`, command, `echo "$was" > ${file}`] : [command];
+}
 
 function addEntry(entry: RoutingEntry): string[] {
   const command = entryCommand('add', entry);
