@@ -52,17 +52,31 @@ export const modalias = (address: PciAddress): string | null => readIfThere(addr
  * Makes this many VFs, or takes all away, none of them given to a driver. `loadDriver` is called before drivers may have
  * them again: one that is loaded later takes all there are. The kernel is at it for seconds, on another thread.
  */
-export async function setVfCount(
+export const setVfCount = (
   card: PciAddress,
-  { count, autoprobe = probesOf(card) }: { readonly count: number; readonly autoprobe?: boolean | undefined },
+  { count, autoprobe }: { readonly count: number; readonly autoprobe?: boolean | undefined },
   loadDriver: () => Promise<void>,
+): Promise<void> =>
+  withheld(
+    card,
+    async () => {
+      await write(card, 'sriov_numvfs', String(count));
+      if (count > 0) await loadDriver();
+    },
+    autoprobe,
+  );
+
+/** Does something while no driver takes a VF of this card by itself. @param after whether one may then; as before unless set */
+export async function withheld(
+  card: PciAddress,
+  work: () => Promise<void>,
+  after: boolean = probesOf(card),
 ): Promise<void> {
-  await write(card, 'sriov_drivers_autoprobe', '0');
+  await setAutoprobe(card, false);
   try {
-    await write(card, 'sriov_numvfs', String(count));
-    if (count > 0) await loadDriver();
+    await work();
   } finally {
-    await setAutoprobe(card, autoprobe);
+    await setAutoprobe(card, after);
   }
 }
 

@@ -29,6 +29,7 @@ import {
   setAutoprobe,
   setVfCount,
   takeDriver,
+  withheld,
 } from './pci.ts';
 import { runTool } from './tool.ts';
 import { checkKnobs, checkRates, turnKnobs, turnsRates } from './vf-knobs.ts';
@@ -108,6 +109,11 @@ class LinuxVirtualFunctions implements VirtualFunctions {
         const address = addressOf(card, name.index);
         if (driverOf(address) !== null) return;
         await giveDriver(card.address, address);
+        if (driverOf(address) === null) {
+          // Whoever made the VFs died before he had loaded it, and nobody else did.
+          await withheld(card.address, () => this.#loadDriver(card.address));
+          await giveDriver(card.address, address);
+        }
         if (driverOf(address) === null)
           throw new Refusal('ETIMEDOUT', `no driver takes ${address}: load that of the card's VFs`, undefined);
         isToCome.set(name, address);

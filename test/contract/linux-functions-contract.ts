@@ -51,6 +51,22 @@ export const linuxFunctionsContract: readonly ContractCase[] = [
     },
   },
   {
+    name: 'VFs of somebody who died before their driver was loaded are bound all the same, and no more of them than asked',
+    async run(fixture) {
+      const [pf] = pfsOf(fixture);
+      execFileSync('modprobe', ['--remove', 'igbvf']);
+      writeFileSync(autoprobe(pf), '0');
+      writeFileSync(`/sys/class/net/${pf}/device/sriov_numvfs`, '2');
+      writeFileSync(autoprobe(pf), '1');
+      assertApplied(await bind(fixture, [{ pf, index: 1 }]), 1);
+      assert.equal(readFileSync(autoprobe(pf), 'utf8').trim(), '1');
+      assert.deepEqual(
+        (await list(fixture)).virtual.map(({ driver }) => driver),
+        [null, 'igbvf'],
+      );
+    },
+  },
+  {
     name: 'a host in the machine’s own namespace leaves there what was there, and takes away what it made',
     async run(fixture) {
       const [pf] = pfsOf(fixture);

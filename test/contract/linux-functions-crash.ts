@@ -141,9 +141,9 @@ async function live(
 ): Promise<void> {
   const random = createRandom(life.seed).fork('kills');
   for (let start = 0; start < kills; start++) {
-    // The first while the card makes its VFs, which takes seconds after the filter is there.
+    // The first in the midst of the kernel's making of VFs, which goes on while the process dies: drivers are kept from them then.
     const [steps, afterMs] =
-      start === 0 ? [1, 1500] : [random.integer(0, STEPS), AFTER_MS[random.integer(0, AFTER_MS.length - 1)]!];
+      start === 0 ? [1, 200] : [random.integer(0, STEPS), AFTER_MS[random.integer(0, AFTER_MS.length - 1)]!];
     const step = await killed(life, start, steps, afterMs);
     const host = await openLife(life, store);
     try {

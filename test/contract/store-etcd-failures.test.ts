@@ -194,7 +194,8 @@ describe.skipIf(reason !== null)('one member', () => {
       () => openEtcdStore({ endpoints: server.endpoints, timeoutMs: TIMEOUT_MS }),
     ]) {
       const error = await failure(act);
-      expect(error).toMatchObject({ code: 'EAGAIN' });
+      // A connection that is refused is tried again until the time is over: whichever is told.
+      expect(error.code).toMatch(/^(?:EAGAIN|ETIMEDOUT)$/);
       expect(error.message).toContain(`etcd at ${server.endpoints[0]} within 2 s`);
     }
     await server.members[0]!.start();
