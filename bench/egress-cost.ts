@@ -2,7 +2,7 @@ import { monotonicMs } from '../backends/linux/clock.ts';
 import { egressOf } from '../src/egress/picture.ts';
 import { minorOf, type ShaperClass, type ShaperObject } from '../src/host/shaper.ts';
 import type { GoOn } from './attach.ts';
-import { Load, PinnedThread } from './egress-load.ts';
+import { Load } from './egress-load.ts';
 import {
   addBandwidth,
   addRule,
@@ -24,6 +24,7 @@ import {
   markElement,
   UPLINK,
 } from './egress-place.ts';
+import { PinnedThread } from './pinned-thread.ts';
 import { type BenchResult, median, resultBeside } from './result.ts';
 
 /** More than is ever sent: what is measured is the way through the classes, not their waiting. */

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { NOBODY } from '../../../../backends/sim/reachability.ts';
 import type { FirewallFrame } from '../../../../src/host/firewall.ts';
 import type { Host } from '../../../../src/host/host.ts';
-import { FRAME } from '../../../../src/network/frame.ts';
+import { FRAME, TUNNEL_PORT } from '../../../../src/network/frame.ts';
 import {
   add,
   bridge,
@@ -159,6 +159,30 @@ test('NAT: out by the host’s address, in by a published port, and round by it 
   // Nobody comes in unasked, though the other host knows the way.
   await add(outside, { kind: 'route', namespace: '', link: 'eth0', to: '10.0.0.0/24', via: HOST[0] });
   expect(await whyNot(outside, icmp('', '10.0.0.1'))).toBe('dropped by inet chain forward of h1: oifname @ours drop');
+});
+
+test('the port of tunnels is closed to a container on its way out, and its own within its network', async () => {
+  const simulation = hostsOnFabric(2, { bridgeNfCallIptables: true });
+  const [host, outside] = [simulation.host('h1'), simulation.host('h2')];
+  await bridge(host, 'plb-1');
+  await add(host, { kind: 'address', namespace: '', link: 'plb-1', prefix: '10.0.0.254/24' });
+  for (const [name, address] of Object.entries({ a: '10.0.0.1', b: '10.0.0.2' })) {
+    await container(host, name, `${address}/24`, { bridge: 'plb-1' });
+    await add(host, { kind: 'route', namespace: name, link: 'eth0', to: '0.0.0.0/0', via: '10.0.0.254' });
+  }
+  await set(host, 'plb-1', { forwarding: true });
+  await set(host, 'eth0', { forwarding: true });
+  const elements = [
+    inSet('ours', 'plb-1'),
+    inSet('ways', 'plb-1 . 10.0.0.0/24'),
+    inSet('inside', 'plb-1 . plb-1'),
+    inSet('natted', '10.0.0.0/24'),
+  ];
+  done(await host.firewall.apply([{ frame: FRAME, add: elements, remove: [] }]));
+  await outside.probes.answer([{ namespace: '', port: TUNNEL_PORT }]);
+  await host.probes.answer([{ namespace: 'b', port: TUNNEL_PORT }]);
+  expect(await whyNot(host, udp('a', HOST[1], TUNNEL_PORT))).toMatch(/^dropped by inet chain forward of h1/);
+  expect((await sent(host, udp('a', '10.0.0.2', TUNNEL_PORT))).answeredBy).toBe('h1/b');
 });
 
 test('macvlans on one parent hear each other and the wire, and their host not', async () => {
