@@ -87,16 +87,18 @@ function attach(packet: Packet, flow: Flow, isReply: boolean): void {
   packet.established = flow.replied;
 }
 
-/** Gives a packet the destination that its flow has by now (at prerouting and output). */
-export function translateDestination(packet: Packet, flow: Flow): void {
-  if (packet.isReply ? !flow.isSnat : !flow.isDnat) return;
+/** Gives a packet the destination that its flow has by now (at prerouting and output). False: it has it. */
+export function translateDestination(packet: Packet, flow: Flow): boolean {
+  if (packet.isReply ? !flow.isSnat : !flow.isDnat) return false;
   packet.destination = packet.isReply ? flow.source : flow.answerer;
   packet.destPort = packet.isReply ? flow.sourcePort : flow.answererPort;
+  return true;
 }
 
-/** Gives a packet the source that its flow has by now (at postrouting and input). */
-export function translateSource(packet: Packet, flow: Flow): void {
-  if (packet.isReply ? !flow.isDnat : !flow.isSnat) return;
+/** Gives a packet the source that its flow has by now (at postrouting and input). False: it has it. */
+export function translateSource(packet: Packet, flow: Flow): boolean {
+  if (packet.isReply ? !flow.isDnat : !flow.isSnat) return false;
   packet.source = packet.isReply ? flow.destination : flow.asker;
   packet.sourcePort = packet.isReply ? flow.destPort : flow.askerPort;
+  return true;
 }

@@ -2,7 +2,7 @@ import type { FirewallField } from '../../src/host/firewall.ts';
 import { AddressError, parsePrefix } from '../../src/host/ipv4.ts';
 import { fibOf, isLocal, maskOf } from './fib.ts';
 import { addressOf, type HostNetwork, type Network } from './network.ts';
-import { ETHER_ARP, ETHER_IP, ICMP, UDP, type Packet } from './packet.ts';
+import { ETHER_ARP, ETHER_IP, ICMP, TCP, UDP, type Packet } from './packet.ts';
 
 /** A field as a number, so that evaluating needs no string. */
 export const FIELDS: readonly FirewallField[] = [
@@ -54,7 +54,7 @@ const STATES: Readonly<Record<string, number>> = {
   untracked: CT_UNTRACKED,
 };
 const ETHER_TYPES: Readonly<Record<string, number>> = { ip: ETHER_IP, arp: ETHER_ARP };
-const PROTOCOLS: Readonly<Record<string, number>> = { icmp: ICMP, tcp: 6, udp: UDP };
+const PROTOCOLS: Readonly<Record<string, number>> = { icmp: ICMP, tcp: TCP, udp: UDP };
 
 const ARP_FIELDS: ReadonlySet<FirewallField> = new Set(['arp saddr ether', 'arp saddr ip']);
 const ANY_FIELDS: ReadonlySet<FirewallField> = new Set([

@@ -20,7 +20,8 @@ export function transmit(journey: Journey, link: Link, packet: Packet): void {
 }
 
 function goOut(journey: Journey, link: Link, packet: Packet): void {
-  if (link.qdisc !== null) classify(link.qdisc, packet);
+  if (journey.tally !== null) journey.tally.leave(link, packet);
+  else if (link.qdisc !== null) classify(link.qdisc, packet);
   switch (link.type) {
     case 'veth':
       return toOtherEnd(journey, link, link.peer!, packet);
@@ -83,6 +84,7 @@ function toOtherEnd(journey: Journey, link: Link, peer: Link, packet: Packet): v
   if (!peer.up) return drop(journey, isDown, peer, packet);
   if (packet.bytes > peer.mtu + VLAN_TAG_BYTES) return drop(journey, vanishes, peer, packet);
   scrub(packet, link, peer);
+  journey.tally?.arrive(peer, packet);
   receive(journey, peer, packet);
 }
 
@@ -125,6 +127,7 @@ function toMacvlans(journey: Journey, parent: Link, from: Link | null, packet: P
   if (child === undefined || child === from) return false;
   // From its parent it is taken over as it is (macvlan_handle_frame).
   scrub(packet, from ?? child, child);
+  if (from === null) journey.tally?.count(child.space.host, 'macvlan', packet);
   if (child.up) receive(journey, child, packet);
   else drop(journey, isDown, child, packet);
   return true;
@@ -134,12 +137,14 @@ function toMacvlans(journey: Journey, parent: Link, from: Link | null, packet: P
 function throughBridge(journey: Journey, bridge: Link, port: Link, packet: Packet): void {
   const { host } = bridge.space;
   if (!bridge.up) return drop(journey, isDown, bridge, packet);
+  journey.tally?.count(host, 'bridge', packet);
   const isHosts = bridge.space === host.own;
   if (isHosts) {
     packet.iif = port.nameId;
     packet.oif = 0;
     if (!passBridge(journey, host, 'prerouting', packet)) return;
     if (host.beside.bridgeNfCallIptables && packet.etherType === ETHER_IP) {
+      journey.tally?.count(host, 'bridgeCall', packet);
       packet.iif = bridge.nameId;
       const { destination } = packet;
       if (!passInet(journey, host, 'prerouting', packet, null, 0)) return;
@@ -202,7 +207,7 @@ function outOf(journey: Journey, bridge: Link, from: Link | null, port: Link, pa
     if (from !== null && host.beside.bridgeNfCallIptables && packet.etherType === ETHER_IP) {
       packet.iif = packet.oif = bridge.nameId;
       if (!passInet(journey, host, 'forward', packet, null, 0)) return;
-      if (!passForeign(journey, host, bridge, bridge)) return;
+      if (!passForeign(journey, host, bridge, bridge, packet)) return;
       if (!passInet(journey, host, 'postrouting', packet, bridge, packet.destination)) return;
       packet.oif = port.nameId;
     }
@@ -220,7 +225,7 @@ function encapsulate(journey: Journey, link: Link, packet: Packet): void {
   if (remote === undefined) return drop(journey, knowsNoHost, link, packet);
   scrub(packet, link, link);
   const trip = tripTo(link, remote);
-  if (trip.end !== null && packet.bytes <= trip.bytes && packet.mark === 0) {
+  if (journey.tally === null && trip.end !== null && packet.bytes <= trip.bytes && packet.mark === 0) {
     if (!journey.enter()) return;
     unpack(journey, trip.end, packet);
     return journey.leave();
@@ -239,7 +244,7 @@ function encapsulate(journey: Journey, link: Link, packet: Packet): void {
   outer.inner = packet;
   outer.mark = packet.mark;
   // What filters and classes do by the mark is of this packet alone.
-  outer.trip = packet.mark === 0 ? trip : null;
+  outer.trip = packet.mark === 0 && journey.tally === null ? trip : null;
   outer.vni = link.vni;
   outer.flow = null;
   outer.prerouted = false;
@@ -269,6 +274,7 @@ export function decapsulate(journey: Journey, link: Link, outer: Packet): void {
   if (trip !== null && outer.destPort !== 0 && outer.mark === 0 && journey.isLatest(outer))
     remember(trip, link, inner!);
   inner!.mark = outer.mark;
+  journey.tally?.count(link.space.host, 'tunnel', outer);
   unpack(journey, link, inner!);
 }
 

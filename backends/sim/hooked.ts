@@ -18,6 +18,8 @@ export class Hooked {
   readonly #after: readonly Chain[];
   readonly #asksIif: boolean;
   readonly #asksOif: boolean;
+  /** All of them, whatever the links. */
+  readonly all: Left;
   /** By the link in and the link out, derived under this revision; and what was asked for last. */
   #left = new Map<number, Map<number, Left>>();
   #revision = 0;
@@ -29,6 +31,7 @@ export class Hooked {
     this.#before = before;
     this.#nat = nat.flatMap(({ rules }) => rules);
     this.#after = after;
+    this.all = { before, nat: this.#nat, after };
     const rules = [...before, ...nat, ...after].flatMap((chain) => chain.rules);
     const asks = (name: number): boolean =>
       rules.some(({ conditions, by }) => by.includes(name) || conditions.some(({ fields }) => fields.includes(name)));

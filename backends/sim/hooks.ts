@@ -19,33 +19,42 @@ export function passInet(
   nextHop: number,
 ): boolean {
   const { filter } = host;
+  const { tally } = journey;
+  if (tally !== null && isTracked(host, hook, packet)) tally.count(host, 'track', packet);
   if (filter === null) return true;
-  const { before, nat, after } = filter.inet[hook].between(packet, host);
+  const { before, nat, after } = tally === null ? filter.inet[hook].between(packet, host) : filter.inet[hook].all;
   if (filter.tracks) journey.flows.track(host.own, packet);
   if (!passChains(journey, host, before, packet)) return false;
   if (packet.flow !== null) {
     if (hook === 'prerouting' || hook === 'output') {
-      if (!packet.isReply && !packet.flow.destinationDecided) decideDestination(host, nat, packet, packet.flow);
-      translateDestination(packet, packet.flow);
+      if (!packet.isReply && !packet.flow.destinationDecided)
+        decideDestination(journey, host, nat, packet, packet.flow);
+      if (translateDestination(packet, packet.flow)) tally?.count(host, 'translate', packet);
     } else if (hook === 'postrouting' || hook === 'input') {
       if (!packet.isReply && !packet.flow.sourceDecided && hook === 'postrouting')
-        decideSource(host, nat, packet, packet.flow, out, nextHop);
-      translateSource(packet, packet.flow);
+        decideSource(journey, host, nat, packet, packet.flow, out, nextHop);
+      if (translateSource(packet, packet.flow)) tally?.count(host, 'translate', packet);
     }
   }
   return passChains(journey, host, after, packet);
 }
 
+/** Does connection tracking look for the packet's flow here: once where it comes in or begins, if anybody asks for flows? */
+const isTracked = ({ filter, beside }: HostNetwork, hook: Hook, { flow }: Packet): boolean =>
+  flow === null && (hook === 'prerouting' || hook === 'output') && (filter?.tracks === true || beside.foreignRules > 0);
+
 /** Takes a frame through the bridge chains of its host at one hook. False: it was dropped. */
 export function passBridge(journey: Journey, host: HostNetwork, hook: Hook, packet: Packet): boolean {
   if (host.filter === null) return true;
-  const { before, after } = host.filter.bridge[hook].between(packet, host);
+  const hooked = host.filter.bridge[hook];
+  const { before, after } = journey.tally === null ? hooked.between(packet, host) : hooked.all;
   return passChains(journey, host, before, packet) && passChains(journey, host, after, packet);
 }
 
 function passChains(journey: Journey, host: HostNetwork, chains: readonly Chain[], packet: Packet): boolean {
   for (const chain of chains) {
-    const rule = firstRule(chain.rules, packet, host);
+    journey.tally?.count(host, 'hook', packet);
+    const rule = firstRule(chain.rules, packet, host, journey.tally);
     if (rule?.verdict !== 'drop') continue;
     if (journey.telling)
       journey.why = `dropped by ${chain.spec.family} chain ${chain.spec.name} of ${host.name}: ${rule.text}`;
@@ -54,9 +63,15 @@ function passChains(journey: Journey, host: HostNetwork, chains: readonly Chain[
   return true;
 }
 
-function decideDestination(host: HostNetwork, rules: readonly Rule[], packet: Packet, flow: Flow): void {
+function decideDestination(
+  { tally }: Journey,
+  host: HostNetwork,
+  rules: readonly Rule[],
+  packet: Packet,
+  flow: Flow,
+): void {
   flow.destinationDecided = true;
-  const rule = firstRule(rules, packet, host);
+  const rule = firstRule(rules, packet, host, tally);
   const mapped = rule === null ? null : mappedBy(rule, packet, host);
   if (mapped === null) return;
   flow.isDnat = true;
@@ -65,6 +80,7 @@ function decideDestination(host: HostNetwork, rules: readonly Rule[], packet: Pa
 }
 
 function decideSource(
+  { tally }: Journey,
   host: HostNetwork,
   rules: readonly Rule[],
   packet: Packet,
@@ -73,7 +89,7 @@ function decideSource(
   nextHop: number,
 ): void {
   flow.sourceDecided = true;
-  if (out === null || firstRule(rules, packet, host)?.verdict !== 'masquerade') return;
+  if (out === null || firstRule(rules, packet, host, tally)?.verdict !== 'masquerade') return;
   const address = addressTowards(out, nextHop);
   // nf_nat_masquerade_ipv4 drops what goes out by a link without an address; such a link has no route either.
   if (address === null) return;
@@ -85,7 +101,12 @@ function decideSource(
 const LET_THROUGH = /^pl[bpx]-/;
 
 /** Another firewall's FORWARD, where the host has one. False: it dropped the packet. */
-export function passForeign(journey: Journey, host: HostNetwork, from: Link, to: Link): boolean {
+export function passForeign(journey: Journey, host: HostNetwork, from: Link, to: Link, packet: Packet): boolean {
+  const { foreignRules } = host.beside;
+  if (foreignRules > 0) {
+    journey.tally?.count(host, 'hook', packet);
+    journey.tally?.count(host, 'foreignRule', packet, foreignRules);
+  }
   if (host.beside.foreignForward === 'accept') return true;
   if (host.filter !== null && (LET_THROUGH.test(from.name) || LET_THROUGH.test(to.name))) return true;
   if (journey.telling)

@@ -1,4 +1,5 @@
 import { Flows } from './conntrack.ts';
+import type { HopTally } from './hop-tally.ts';
 import type { Link, Network, Space } from './network.ts';
 import { Packet } from './packet.ts';
 
@@ -36,6 +37,10 @@ export class Journey {
   telling = false;
   /** The last reason for which something of it was dropped. */
   why = '';
+  /** What its packets pass is counted here; null, as for most: nowhere. */
+  tally: HopTally | null = null;
+  /** What the last packet that was too large might have had; 0: none was. */
+  roomBytes = 0;
   readonly deliveries: Delivery[] = [];
   delivered = 0;
   /** An ARP question: who asks by which link for what, and what was answered. */
@@ -54,12 +59,18 @@ export class Journey {
 
   begin(telling: boolean): void {
     this.telling = telling;
+    this.goOn();
+    this.flows.clear();
+  }
+
+  /** Another packet of the same flows. */
+  goOn(): void {
     this.why = '';
+    this.roomBytes = 0;
     this.delivered = 0;
     this.#taken = 0;
     this.#hops = 0;
     this.#depth = 0;
-    this.flows.clear();
   }
 
   /** A packet to fill in. */

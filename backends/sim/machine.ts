@@ -33,6 +33,8 @@ export interface SimulatedMachine {
   readonly foreignForward?: 'accept' | 'drop';
   /** `net.bridge.bridge-nf-call-iptables`: do bridged frames pass FORWARD too? False unless set. */
   readonly bridgeNfCallIptables?: boolean;
+  /** How many of its rules a packet passes in FORWARD, which costs CPU; 0 unless set. */
+  readonly foreignRules?: number;
 }
 
 /** What the simulated machine says of itself. */

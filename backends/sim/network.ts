@@ -8,6 +8,7 @@ import type { Fib } from './fib.ts';
 import type { Nic, Vf } from './nic.ts';
 import type { Nics } from './nics.ts';
 import type { ForeignRoot, Qdisc } from './qdisc.ts';
+import type { Traffic } from './traffic.ts';
 import type { Trips } from './trips.ts';
 
 /** An address as the model has it: signed, because V8 keeps signed 32-bit numbers without allocating. */
@@ -59,6 +60,8 @@ export class Network {
   readonly clock: { readonly nowMs: number };
   /** By address, every MAC that ARP ever told of for it. */
   readonly everLearned = new Map<number, Set<number>>();
+  /** Streams under way. */
+  traffic!: Traffic;
   /** Derived: see fabric.ts. */
   fabric: Fabric | null = null;
   readonly #random: Random;
@@ -70,11 +73,12 @@ export class Network {
 
   changed(): void {
     this.revision++;
+    this.traffic.changed();
   }
 
   /** A host with its own namespace, bare. */
-  addHost(name: string, beside: ForeignFirewall): HostNetwork {
-    const host = new HostNetwork(this, name, beside);
+  addHost(name: string, cpus: number, beside: ForeignFirewall): HostNetwork {
+    const host = new HostNetwork(this, name, cpus, beside);
     this.hosts.set(name, host);
     return host;
   }
@@ -103,12 +107,15 @@ export interface ForeignFirewall {
   readonly foreignForward: 'accept' | 'drop';
   /** `net.bridge.bridge-nf-call-iptables`. */
   readonly bridgeNfCallIptables: boolean;
+  /** How many of its rules a packet passes in FORWARD; 0: it has none, nor tracks flows. */
+  readonly foreignRules: number;
 }
 
 /** One host's namespaces and packet filter. */
 export class HostNetwork {
   readonly network: Network;
   readonly name: string;
+  readonly cpus: number;
   readonly beside: ForeignFirewall;
   readonly spaces = new Map<string, Space>();
   readonly own: Space;
@@ -118,9 +125,10 @@ export class HostNetwork {
   filter: HostFilter | null = null;
   #links = 0;
 
-  constructor(network: Network, name: string, beside: ForeignFirewall) {
+  constructor(network: Network, name: string, cpus: number, beside: ForeignFirewall) {
     this.network = network;
     this.name = name;
+    this.cpus = cpus;
     this.beside = beside;
     this.own = this.addSpace('');
   }

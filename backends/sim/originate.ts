@@ -4,7 +4,7 @@ import { transmit } from './frames.ts';
 import { passInet } from './hooks.ts';
 import type { Journey } from './journey.ts';
 import { addressText, ZERO_MAC, type Link, type Route, type Space } from './network.ts';
-import type { Packet } from './packet.ts';
+import { VXLAN_BYTES, type Packet } from './packet.ts';
 
 /**
  * Sends a packet from a namespace's own stack. `bound`: the address that its route is looked up with, 0 for none. A
@@ -25,7 +25,8 @@ export function originate(journey: Journey, space: Space, packet: Packet, bound:
     if (route !== null) route = routeTo(fib, packet.destination, packet.source);
   }
   const { host } = space;
-  if (space !== host.own || host.filter === null) return leave(journey, space, packet, route);
+  if (space !== host.own || (host.filter === null && journey.tally === null))
+    return leave(journey, space, packet, route);
   const { destination } = packet;
   packet.iif = 0;
   packet.oif = (route?.link ?? space.loopback).nameId;
@@ -56,6 +57,7 @@ export function tooLarge(journey: Journey, packet: Packet, out: Link): boolean {
   if (packet.bytes <= out.mtu) return false;
   // A VXLAN that is a bridge's port answers for the way that its frames take (skb_tunnel_check_pmtu).
   if (!(packet.inner === null ? packet : packet.inner).dontFragment) return false;
+  journey.roomBytes = out.mtu - (packet.inner === null ? 0 : VXLAN_BYTES);
   if (journey.telling)
     journey.why = `too large for ${out.label} (${packet.bytes} > ${out.mtu}): its sender is told (EMSGSIZE)`;
   return true;

@@ -5,6 +5,7 @@ import type { Trip } from './trips.ts';
 export const ETHER_IP = 0x0800;
 export const ETHER_ARP = 0x0806;
 export const ICMP = 1;
+export const TCP = 6;
 export const UDP = 17;
 
 /** Header of IP, and of UDP or ICMP. */

@@ -4,6 +4,7 @@ import type { NamespaceName } from '../../src/host/namespaces.ts';
 import type { Arrival, Probe, ProbeResult, Probes } from '../../src/host/probes.ts';
 import { addressOf, addressText, type HostNetwork, type Listener, type Space } from './network.ts';
 import { ICMP, UDP } from './packet.ts';
+import { createStreams } from './streams.ts';
 import { type Question, Walk } from './walk.ts';
 
 /** The least that a probe carries. */
@@ -38,7 +39,8 @@ export function createProbes(host: HostNetwork): Probes {
         for (const { namespace, port } of places) {
           const target = `${host.name}/${namespace} port ${port}`;
           const space = spaceOf(namespace, 'probes.answer', target);
-          if (space.listeners.has(port)) throw new HostError('EADDRINUSE', 'probes.answer', target);
+          if (space.listeners.has(port) || host.network.traffic.endAt(space, UDP, port) !== undefined)
+            throw new HostError('EADDRINUSE', 'probes.answer', target);
           space.listeners.set(port, listener);
           taken.push({ space, port });
         }
@@ -65,18 +67,8 @@ export function createProbes(host: HostNetwork): Probes {
         };
       });
     },
-    receive: async (places) => {
-      throw notModelled('probes.receive', places[0]?.namespace ?? '');
-    },
-    stream: async (streams) => {
-      throw notModelled('probes.stream', streams[0]?.from ?? '');
-    },
+    ...createStreams(host, spaceOf),
   };
-
-  function notModelled(operation: string, namespace: NamespaceName): HostError {
-    const detail = 'the simulation walks packets one by one, and does not model yet how fast they go';
-    return new HostError('EOPNOTSUPP', operation, `${host.name}/${namespace}`, { detail });
-  }
 }
 
 /** @throws HostError EINVAL */

@@ -2,7 +2,7 @@ import { SHAPER_MAJOR, type ShaperClass } from '../../src/host/shaper.ts';
 import type { Packet } from './packet.ts';
 
 /** Ethernet's header (ETH_HLEN), which a qdisc counts with a packet. */
-const ETHERNET_BYTES = 14;
+export const ETHERNET_BYTES = 14;
 
 /** A root qdisc that somebody else laid: what passes it is not ours to count. */
 export interface ForeignRoot {
@@ -21,9 +21,10 @@ export interface HtbClass {
   childCount: number;
   sentBytes: number;
   sentPackets: number;
+  droppedPackets: number;
 }
 
-/** The root qdisc of Plimsoll's. It knows who is counted where, not how long a packet waits: nothing is held back or dropped. */
+/** The root qdisc of Plimsoll's. A packet that walks is counted in it, and never held back or dropped: see traffic.ts for streams. */
 export class Htb {
   readonly type = 'htb';
   readonly defaultMinor: number;
@@ -43,14 +44,19 @@ export function classify(qdisc: Qdisc, packet: Packet): void {
   if (!(qdisc instanceof Htb)) return;
   // What is counted on its way takes it each time: see trips.ts.
   packet.trip = null;
-  const sentBytes = packet.bytes + ETHERNET_BYTES;
-  for (let at = classOf(qdisc, packet); at !== null; at = at.parent) {
-    at.sentBytes += sentBytes;
-    at.sentPackets++;
+  charge(classOf(qdisc, packet.mark), 1, packet.bytes);
+}
+
+/** Counts so many packets of so many bytes in a class and all above. */
+export function charge(into: HtbClass | null, packets: number, bytes: number): void {
+  for (let at = into; at !== null; at = at.parent) {
+    at.sentBytes += packets * (bytes + ETHERNET_BYTES);
+    at.sentPackets += packets;
   }
 }
 
-function classOf({ classes, defaultMinor, hasFilter }: Htb, { mark }: Packet): HtbClass | null {
+/** The class of what bears this mark; null: it is in none. */
+export function classOf({ classes, defaultMinor, hasFilter }: Htb, mark: number): HtbClass | null {
   // None has minor 0.
   const chosen = hasFilter && mark >>> 16 === SHAPER_MAJOR ? classes.get(mark & 0xff_ff) : undefined;
   if (chosen?.childCount === 0) return chosen;

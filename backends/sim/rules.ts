@@ -1,5 +1,6 @@
 import type { FirewallChain, FirewallRule } from '../../src/host/firewall.ts';
 import { IIFNAME, isNameField, valueOf } from './fields.ts';
+import type { HopTally } from './hop-tally.ts';
 import type { HostNetwork } from './network.ts';
 import type { Packet } from './packet.ts';
 import { findBelow, type Level, type Node } from './sets.ts';
@@ -34,7 +35,8 @@ export interface Chain {
   readonly rules: readonly Rule[];
 }
 
-function meets(condition: Condition, packet: Packet, host: HostNetwork): boolean {
+function meets(condition: Condition, packet: Packet, host: HostNetwork, tally: HopTally | null): boolean {
+  tally?.count(host, condition.among === null ? 'match' : 'lookup', packet);
   if (condition.etherType !== 0 && condition.etherType !== packet.etherType) return false;
   if (condition.among !== null)
     return (findBelow(condition.among, condition.fields, 0, packet, host) === null) === condition.not;
@@ -48,10 +50,16 @@ export const mappedBy = ({ map, by, etherType }: Rule, packet: Packet, host: Hos
   map === null || (etherType !== 0 && etherType !== packet.etherType) ? null : findBelow(map, by, 0, packet, host);
 
 /** The first rule that the packet meets all conditions of, and that says what becomes of it; null: none. Rules before it mark the packet. */
-export function firstRule(rules: readonly Rule[], packet: Packet, host: HostNetwork): Rule | null {
+export function firstRule(
+  rules: readonly Rule[],
+  packet: Packet,
+  host: HostNetwork,
+  tally: HopTally | null,
+): Rule | null {
   next: for (const rule of rules) {
-    for (const condition of rule.conditions) if (!meets(condition, packet, host)) continue next;
+    for (const condition of rule.conditions) if (!meets(condition, packet, host, tally)) continue next;
     if (rule.map === null) return rule;
+    tally?.count(host, 'lookup', packet);
     const mapped = mappedBy(rule, packet, host);
     if (mapped === null) continue;
     if (typeof rule.verdict === 'string' || 'dnat' in rule.verdict) return rule;

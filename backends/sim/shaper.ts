@@ -43,20 +43,22 @@ export const createShaper = (host: HostNetwork): Shaper => ({
     };
   },
   hasFairQueues: async () => host.hasFairQueues,
-  counters: async (links) =>
-    linksOf(host, links).flatMap(({ link, at }) =>
+  async counters(links) {
+    host.network.traffic.settle();
+    return linksOf(host, links).flatMap(({ link, at }) =>
       link.qdisc instanceof Htb
         ? [...link.qdisc.classes.values()]
             .sort((a, b) => a.numbers.minor - b.numbers.minor)
-            .map(({ numbers: { minor }, sentBytes, sentPackets }) => ({
+            .map(({ numbers: { minor }, sentBytes, sentPackets, droppedPackets }) => ({
               ...at,
               minor,
               sentBytes,
               sentPackets,
-              droppedPackets: 0,
+              droppedPackets,
             }))
         : [],
-    ),
+    );
+  },
 });
 
 interface FoundLink {
@@ -144,7 +146,7 @@ function addNew(classes: Map<number, HtbClass>, numbers: ShaperClass, parent: Ht
   let depth = 1;
   for (let at = parent; at !== null; at = at.parent) depth++;
   if (depth > DEPTH_MAX) refuse('EINVAL', `no more than ${DEPTH_MAX} classes are one under another`);
-  classes.set(numbers.minor, { numbers, parent, childCount: 0, sentBytes: 0, sentPackets: 0 });
+  classes.set(numbers.minor, { numbers, parent, childCount: 0, sentBytes: 0, sentPackets: 0, droppedPackets: 0 });
   if (parent === null) return;
   parent.childCount++;
   // With its first child a class loses the queue that it had (htb_change_class).

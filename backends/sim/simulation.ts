@@ -5,6 +5,7 @@ import type { LinkName } from '../../src/host/links.ts';
 import type { Verb } from '../../src/host/steps.ts';
 import type { Store } from '../../src/host/store.ts';
 import type { SupervisorFactory } from '../../src/host/supervision.ts';
+import { SHIPPED_COSTS } from './calibration.ts';
 import { createCgroups } from './cgroups.ts';
 import { supervisorAccess, throughChain } from './chain.ts';
 import { createClock } from './clock.ts';
@@ -12,23 +13,28 @@ import { createContainers } from './containers.ts';
 import { CrashPoints } from './crash-points.ts';
 import { EventQueue } from './events.ts';
 import { type Fault, Faults } from './faults.ts';
+import { wayOf } from './flow-way.ts';
 import { Life } from './life.ts';
 import { createFirewall } from './firewall.ts';
 import { createLinks } from './links.ts';
 import { createMachine, type SimulatedMachine, type SimulatedUplink } from './machine.ts';
 import { Memory } from './memory.ts';
 import { createNamespaces } from './namespaces.ts';
-import { type HostNetwork, Network, type Uplink } from './network.ts';
+import { addressOf, type HostNetwork, Network, type Uplink } from './network.ts';
 import { type Mishaps, Nics } from './nics.ts';
+import type { HopCounts, PacketCosts } from './packet-costs.ts';
+import { HEADER_BYTES, UDP } from './packet.ts';
 import { createProbes } from './probes.ts';
 import type { ForeignRoot } from './qdisc.ts';
 import { type End, reachability } from './reachability.ts';
 import { createRouting } from './routing.ts';
-import { formatAddress, parseAddress } from '../../src/host/ipv4.ts';
+import { formatAddress, type Ipv4Address, parseAddress } from '../../src/host/ipv4.ts';
+import type { NamespaceName } from '../../src/host/namespaces.ts';
 import { createRandom, type Random } from '../../src/host/random.ts';
 import { createShaper } from './shaper.ts';
 import { createStore } from './store.ts';
 import { createSupervision } from './supervision.ts';
+import { Traffic } from './traffic.ts';
 import { createVirtualFunctions } from './virtual-functions.ts';
 
 export interface SimulationOptions {
@@ -39,6 +45,8 @@ export interface SimulationOptions {
   readonly faults?: readonly Fault[];
   /** Called after every batch an engine sent, applied or not: where invariants are checked. */
   readonly afterStep?: (step: { readonly host: string; readonly verb: Verb; readonly atMs: number }) => void;
+  /** What packets cost the hosts' CPUs; the shipped calibration unless set. */
+  readonly costs?: PacketCosts;
   /** Crashes the engine at this point, counted over all hosts from 0; see `crashPoints()`. */
   readonly crashPoint?: number;
 }
@@ -65,12 +73,25 @@ export interface Simulation {
   mishaps(name: string): Mishaps;
   /** Who answers whom, over all hosts: see reachability.ts. @throws RangeError */
   reachability(ends: readonly End[], payloadBytes?: number): Int32Array;
+  /**
+   * What a datagram of a flow under way costs each host's CPUs between its sender's socket and where it arrives; null: it
+   * arrives nowhere. @throws RangeError where there is no such host or namespace
+   */
+  hopsOf(name: string, datagram: Datagram): Readonly<Record<string, HopCounts>> | null;
   /** Lets time pass until the work has settled. @throws Deadlock where it waits for something that will never come. */
   run<T>(work: () => Promise<T>): Promise<T>;
   /** A generator for something besides the hosts, by its label. */
   random(label: string): Random;
   /** How many points there were so far at which an engine could have crashed. */
   crashPoints(): number;
+}
+
+/** One of many to one port. */
+export interface Datagram {
+  readonly from: NamespaceName;
+  readonly to: Ipv4Address;
+  readonly port: number;
+  readonly payloadBytes: number;
 }
 
 /** The work has not settled, and nothing will ever happen again. */
@@ -85,6 +106,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
   const crashPoints = new CrashPoints(options.crashPoint);
   const store = createStore(events);
   const network = new Network(random.fork('network'), events);
+  network.traffic = new Traffic(network, options.costs ?? SHIPPED_COSTS, events);
   const machines = new Map(
     options.hosts.map((machine, index) => [
       machine.name,
@@ -129,6 +151,13 @@ export function createSimulation(options: SimulationOptions): Simulation {
     },
     mishaps: (name) => find(name) && network.hosts.get(name)!.nics,
     reachability: (ends, payloadBytes) => reachability(network, ends, payloadBytes),
+    hopsOf(name, { from: namespace, to, port, payloadBytes }) {
+      const from = find(name) && network.hosts.get(name)!.spaces.get(namespace);
+      if (from === undefined) throw new RangeError(`there is no namespace ${name}/${namespace}`);
+      const flow = { from, to: addressOf(to), port, protocol: UDP, bytes: payloadBytes + HEADER_BYTES } as const;
+      const { arrival, hops } = wayOf(network, flow);
+      return arrival && Object.fromEntries([...hops].map(([host, counts]) => [host.name, counts]));
+    },
     async run(work) {
       if (running) throw new Error('the simulation runs already: one work at a time, which may do several things');
       running = true;
@@ -153,8 +182,9 @@ interface MachineParts {
 /** Hosts without an address of their own choice are .11, .12 and so on, in order. */
 function joinFabric(network: Network, machine: SimulatedMachine, index: number, events: EventQueue): HostNetwork {
   const { name, nics = [], foreignForward = 'accept', bridgeNfCallIptables = false, fairQueues = true } = machine;
+  const { cpus, foreignRules = 0 } = machine;
   const { uplink = { prefix: `${formatAddress(FIRST_UPLINK + index)}/24` } } = machine;
-  const host = network.addHost(name, { foreignForward, bridgeNfCallIptables });
+  const host = network.addHost(name, cpus, { foreignForward, bridgeNfCallIptables, foreignRules });
   host.nics = new Nics(host, events);
   host.hasFairQueues = fairQueues;
   if (uplink !== null) network.plug(host, withDefaults(uplink));

@@ -74,10 +74,11 @@ function routeOn(journey: Journey, link: Link, packet: Packet): void {
   const out = route.link;
   if (tooLarge(journey, packet, out)) return refuse(journey, space, packet, `it is ${journey.why}`);
   packet.ttl--;
+  journey.tally?.count(host, 'route', packet);
   if (space === host.own) {
     packet.oif = out.nameId;
     if (!passInet(journey, host, 'forward', packet, null, 0)) return;
-    if (!passForeign(journey, host, link, out)) return;
+    if (!passForeign(journey, host, link, out, packet)) return;
   }
   postRoute(journey, packet, out, route.via ?? packet.destination);
 }

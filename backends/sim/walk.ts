@@ -5,7 +5,7 @@ import { ETHER_IP, HEADER_BYTES, type ICMP, UDP, type Packet } from './packet.ts
 import { redirect, stackInput } from './stack.ts';
 
 /** The port that probes are sent from, or the identifier of their ICMP: one of the ephemeral ones. */
-const PROBE_PORT = 40_000;
+export const PROBE_PORT = 40_000;
 
 /** What a UDP answer carries: it is short, whatever was asked. */
 const ANSWER_BYTES = 64;
@@ -57,14 +57,15 @@ export class Walk {
     this.arrivedAt = null;
     this.seenFrom = 0;
     const { from, forgedSource, protocol } = question;
-    this.#send(
+    sendPacket(
+      journey,
       from,
       question.to,
       forgedSource,
       0,
       PROBE_PORT,
       question.port,
-      question.payloadBytes,
+      question.payloadBytes + HEADER_BYTES,
       protocol,
       question.mark,
     );
@@ -78,9 +79,9 @@ export class Walk {
         if (telling) journey.why = 'it arrived; nobody waits for an answer to a forged address';
         continue;
       }
-      const payloadBytes = protocol === UDP ? ANSWER_BYTES : bytes - HEADER_BYTES;
+      const answerBytes = protocol === UDP ? ANSWER_BYTES + HEADER_BYTES : bytes;
       const before = journey.delivered;
-      this.#send(space, source, destination, destination, destPort, sourcePort, payloadBytes, protocol);
+      sendPacket(journey, space, source, destination, destination, destPort, sourcePort, answerBytes, protocol);
       if (this.answeredBy === null && this.#hasCome(question, before)) this.answeredBy = space;
       else if (telling && this.answeredBy === null)
         journey.why = `it arrived at ${space.label}; the answer: ${journey.why}`;
@@ -99,35 +100,41 @@ export class Walk {
     }
     return false;
   }
+}
 
-  #send(
-    from: Space,
-    to: number,
-    source: number,
-    bound: number,
-    sourcePort: number,
-    destPort: number,
-    payloadBytes: number,
-    protocol: number,
-    mark = 0,
-  ): void {
-    const packet: Packet = this.#journey.packet();
-    packet.etherType = ETHER_IP;
-    packet.source = source;
-    packet.destination = to;
-    packet.protocol = protocol;
-    packet.sourcePort = sourcePort;
-    packet.destPort = destPort;
-    packet.ttl = 64;
-    packet.bytes = payloadBytes + HEADER_BYTES;
-    packet.dontFragment = true;
-    packet.framed = false;
-    packet.inner = null;
-    packet.mark = mark;
-    packet.flow = null;
-    packet.prerouted = false;
-    originate(this.#journey, from, packet, bound);
-  }
+/**
+ * Sends one packet from a namespace's own stack. `source` 0: the sender's own; `bound`: the address that its route is looked
+ * up with, 0 for none; `bytes` of the IP packet.
+ */
+export function sendPacket(
+  journey: Journey,
+  from: Space,
+  to: number,
+  source: number,
+  bound: number,
+  sourcePort: number,
+  destPort: number,
+  bytes: number,
+  protocol: number,
+  mark = 0,
+): void {
+  const packet: Packet = journey.packet();
+  packet.etherType = ETHER_IP;
+  packet.source = source;
+  packet.destination = to;
+  packet.protocol = protocol;
+  packet.sourcePort = sourcePort;
+  packet.destPort = destPort;
+  packet.ttl = 64;
+  packet.bytes = bytes;
+  packet.dontFragment = true;
+  packet.framed = false;
+  packet.inner = null;
+  packet.mark = mark;
+  packet.flow = null;
+  packet.prerouted = false;
+  journey.tally?.count(from.host, 'send', packet);
+  originate(journey, from, packet, bound);
 }
 
 /** Does anybody answer at this port of the namespace? The kernel itself refuses where nobody does. */

@@ -153,6 +153,7 @@ function tell(observation: Observation): string | undefined {
     case 'reach':
     case 'classes':
     case 'rate':
+    case 'packets':
     case 'functions':
     case 'qdiscs':
     case 'look':

@@ -14,6 +14,7 @@ import { type BackendName, BACKENDS, type Rules, type Scenario } from '../scenar
 import type { OpenBackend } from './backend/backend.ts';
 import { openLinux } from './backend/linux.ts';
 import { openSim } from './backend/sim.ts';
+import { readCalibration } from './calibration.ts';
 import { readCommit } from './commit.ts';
 import { printPlan } from './dry-run.ts';
 import { EXIT, UsageError } from './errors.ts';
@@ -31,6 +32,7 @@ interface RunArguments {
   policy?: string | undefined;
   record?: string | undefined;
   'dry-run': boolean;
+  calibration: string | undefined;
   'take-down-link': boolean;
   json: boolean;
 }
@@ -68,6 +70,10 @@ export const runCommand: CommandModule<object, RunArguments> = {
         default: false,
         describe: 'Change nothing; print the commands that would set it up',
       })
+      .option('calibration', {
+        type: 'string',
+        describe: 'On the simulated host: what packets cost, as "bench nic --calibrate" wrote it',
+      })
       .option('take-down-link', {
         type: 'boolean',
         default: false,
@@ -82,6 +88,7 @@ export const runCommand: CommandModule<object, RunArguments> = {
 };
 
 async function run(given: RunArguments): Promise<number> {
+  const costs = given.calibration === undefined ? undefined : readCalibration(given.calibration);
   const { scenario, policies, policyOverride } = await prepare(given);
   if (given['dry-run']) {
     process.stdout.write(await printPlan(scenario, policies));
@@ -99,7 +106,7 @@ async function run(given: RunArguments): Promise<number> {
   let opened: OpenBackend | undefined;
   let result: RunResult;
   try {
-    opened = given.backend === 'sim' ? openSim(scenario, policies) : await openLinux(scenario, policies);
+    opened = given.backend === 'sim' ? openSim(scenario, policies, costs) : await openLinux(scenario, policies);
     result = await runScenario(scenario, opened.backend, {
       engineFor: opened.engineFor,
       commit: await readCommit(),
@@ -209,7 +216,8 @@ function openRecording(file: string): OpenRecording {
 }
 
 /** The line that runs the same again. */
-function reproduce({ policy, backend, scenario: file }: RunArguments, { seed }: Scenario): string {
+function reproduce({ policy, backend, calibration, scenario: file }: RunArguments, { seed }: Scenario): string {
   const own = policy === undefined ? '' : ` --policy ${policy}`;
-  return `plimsoll run ${file} --seed ${seed} --backend ${backend}${own}`;
+  const costs = calibration === undefined ? '' : ` --calibration ${calibration}`;
+  return `plimsoll run ${file} --seed ${seed} --backend ${backend}${own}${costs}`;
 }

@@ -113,6 +113,21 @@ export interface RateObservation {
   readonly why: string;
 }
 
+/** How many datagrams of one sender arrived in a second, with all other streams of that moment beside it. */
+export interface PacketsObservation {
+  readonly kind: 'packets';
+  readonly atMs: number;
+  readonly momentMs: number;
+  readonly from: string;
+  readonly to: string;
+  /** Of each. */
+  readonly payloadBytes: number;
+  /** Null: nothing was sent, and why. */
+  readonly packetsPerSec: number | null;
+  readonly forMs: number;
+  readonly why: string;
+}
+
 /** A host's virtual functions, and what is written down of them. */
 export interface FunctionsObservation {
   readonly kind: 'functions';
@@ -187,6 +202,7 @@ export type Observation = { readonly host?: string } & (
   | ReachObservation
   | ClassesObservation
   | RateObservation
+  | PacketsObservation
   | FunctionsObservation
   | QdiscsObservation
   | RefusalObservation

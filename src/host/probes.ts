@@ -61,7 +61,7 @@ export interface Receiving {
   /**
    * What came to each place since it began, in their order: payload, and the headers that it had on an Ethernet (UDP: 42
    * bytes a datagram; TCP: 66 a full segment). Of UDP all that reached the namespace counts, also what the receiver was too
-   * slow to read.
+   * slow to read. @throws HostError EOPNOTSUPP where something on the way of what was to come is not modelled
    */
   wireBytes(): Promise<readonly number[]>;
   close(): Promise<void>;
@@ -90,8 +90,11 @@ export interface Probes {
   answer(places: readonly AnswerPlace[]): Promise<Answering>;
   /** All at once; results in the order of the probes. What gets no answer takes a moment. @throws HostError ENODEV */
   send(probes: readonly Probe[]): Promise<readonly ProbeResult[]>;
-  /** @throws HostError EADDRINUSE, ENODEV, EOPNOTSUPP where nothing models how fast packets go */
+  /** @throws HostError EADDRINUSE, ENODEV */
   receive(places: readonly StreamPlace[]): Promise<Receiving>;
-  /** Begins all at once. A TCP stream without anybody at its end: ECONNREFUSED is told as EHOSTUNREACH. @throws HostError ENODEV, EHOSTUNREACH, EOPNOTSUPP */
+  /**
+   * Begins all at once. A TCP stream without anybody at its end: ECONNREFUSED is told as EHOSTUNREACH. EOPNOTSUPP: how fast it
+   * would go is not modelled, and what of its way it is that is not. @throws HostError ENODEV, EINVAL, EHOSTUNREACH, EOPNOTSUPP
+   */
   stream(streams: readonly Stream[]): Promise<Streaming>;
 }

@@ -2,14 +2,11 @@ import { z } from 'zod';
 import { type Bytes, parseBytes, UnitError } from '../host/units.ts';
 import { duration, exactlyOne, kindOf, name, strict } from './fields.ts';
 import { HOST_CLAIMS, type HostClaimWritten } from './host-claims.ts';
-import { address } from './network-fields.ts';
+import { address, PAYLOAD_MAX_BYTES } from './network-fields.ts';
 import type { CardClaim } from './cards.ts';
 import type { ReachClaim } from './reach.ts';
 import type { Claim } from './scenario.ts';
 import type { TrafficClaim } from './traffic.ts';
-
-/** Payloads that IPv4 and UDP can carry: 65 535 less 28 bytes of headers. */
-const PAYLOAD_MAX_BYTES = 65_507;
 
 /** What is claimed of containers, memory and what Plimsoll says: it names nothing that is to be looked up. */
 type MemoryClaim = Exclude<Claim, ReachClaim | TrafficClaim | CardClaim>;
@@ -124,6 +121,7 @@ export const claim = strict({
   cannotReach: CLAIMS.cannotReach.optional(),
   classified: CLAIMS.classified.optional(),
   rate: CLAIMS.rate.optional(),
+  packets: CLAIMS.packets.optional(),
   vf: CLAIMS.vf.optional(),
   vfsAsBefore: CLAIMS.vfsAsBefore.optional(),
   distinctVfs: CLAIMS.distinctVfs.optional(),

@@ -114,6 +114,7 @@ function judgeClaim(claim: Claim, seen: Seen): Judgement {
       return judgeReach(claim, seen.observations);
     case 'classified':
     case 'rate':
+    case 'packets':
       return judgeTraffic(claim, seen.observations);
     case 'vf':
     case 'vfsAsBefore':

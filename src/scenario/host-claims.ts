@@ -1,9 +1,12 @@
 import { z } from 'zod';
 import { VF } from './by-hand-fields.ts';
 import { duration, exactlyOne, name, period, rate, strict } from './fields.ts';
-import { KNOBS, linkName, mac } from './network-fields.ts';
+import { KNOBS, linkName, mac, PAYLOAD_MAX_BYTES } from './network-fields.ts';
 
 const end = z.string().min(1);
+
+const claimsSomething = ({ atLeast, atMost }: { atLeast?: number | undefined; atMost?: number | undefined }): boolean =>
+  atLeast !== undefined || atMost !== undefined;
 
 /** `{ from: a, to: outside, as: a }`: in which class of its host's uplink what `a` sends is counted. */
 const classified = strict({
@@ -25,15 +28,25 @@ const measured = strict({
   at: duration.optional(),
   for: period,
 })
-  .refine(
-    ({ atLeast, atMost }) => atLeast !== undefined || atMost !== undefined,
-    'it claims nothing: write atLeast or atMost',
-  )
+  .refine(claimsSomething, 'it claims nothing: write atLeast or atMost')
   .refine(
     ({ sends, protocol }) => sends === undefined || protocol === 'udp',
     'a TCP stream goes as fast as it goes: leave sends out',
   )
   .transform((written) => ({ ...written, kind: 'rate' as const }));
+
+/** `{ from: a, to: outside, payload: 64, atLeast: 100000, for: 2s }`: datagrams a second that arrive, sent as fast as it goes. */
+const packets = strict({
+  from: end,
+  to: end,
+  payload: z.int().min(1).max(PAYLOAD_MAX_BYTES).default(64),
+  atLeast: z.number().positive().optional(),
+  atMost: z.number().positive().optional(),
+  at: duration.optional(),
+  for: period,
+})
+  .refine(claimsSomething, 'it claims nothing: write atLeast or atMost')
+  .transform((written) => ({ ...written, kind: 'packets' as const }));
 
 /** A container's VF, or one of a card by its number; what is not said of it is not asked. */
 const vf = strict({
@@ -80,7 +93,7 @@ const foreignQdisc = strict({
 }).transform((written) => ({ ...written, kind: 'foreignQdisc' as const }));
 
 /** What is claimed of a host's way out, and of its cards, before the names are looked up. */
-export const HOST_CLAIMS = { classified, rate: measured, vf, vfsAsBefore, distinctVfs, foreignQdisc };
+export const HOST_CLAIMS = { classified, rate: measured, packets, vf, vfsAsBefore, distinctVfs, foreignQdisc };
 export type HostClaimWritten = {
   [K in keyof typeof HOST_CLAIMS]: z.infer<(typeof HOST_CLAIMS)[K]>;
 }[keyof typeof HOST_CLAIMS];

@@ -3,8 +3,9 @@ import type { CardClaim, VfMeant, VfPlace } from './cards.ts';
 import type { Checking } from './checking.ts';
 import type { HostClaimWritten } from './host-claims.ts';
 import { Ends } from './load-reach.ts';
+import type { ReachPair } from './reach.ts';
 import { knobsOf } from './network-fields.ts';
-import type { BackendName, Claim, Scenario } from './scenario.ts';
+import type { Claim, Scenario } from './scenario.ts';
 import type { Path } from './source.ts';
 import { type ClassMeant, DEFAULT_CLASS, type TrafficClaim } from './traffic.ts';
 
@@ -19,9 +20,9 @@ export function hostClaimOf(
   checking: Checking,
   written: HostClaimWritten,
   scenario: Scope,
-  { backends, path }: { readonly backends: readonly BackendName[]; readonly path: Path },
+  path: Path,
 ): Claim | undefined {
-  const lastsMs = written.kind === 'rate' ? written.for : 0;
+  const lastsMs = written.kind === 'rate' || written.kind === 'packets' ? written.for : 0;
   const momentMs =
     ('at' in written ? written.at : undefined) ??
     (Math.max(0, scenario.endMs - BEFORE_END_MS - lastsMs) as Milliseconds);
@@ -32,12 +33,9 @@ export function hostClaimOf(
     case 'classified':
       return classifiedOf(checking, written, scenario, momentMs, path);
     case 'rate':
-      if (backends.includes('sim'))
-        checking.problem(
-          path,
-          'the simulated host does not model how fast packets go: write backends: [linux] beside it',
-        );
       return rateOf(checking, written, scenario, momentMs, path);
+    case 'packets':
+      return packetsOf(checking, written, scenario, momentMs, path);
     case 'vf':
       return vfOf(checking, written, scenario, momentMs, path);
     case 'vfsAsBefore':
@@ -81,12 +79,8 @@ function rateOf(
   momentMs: Milliseconds,
   path: Path,
 ): TrafficClaim | undefined {
-  const pair = new Ends(checking, scenario, path).pair('reaches', from, to, undefined);
+  const pair = pairTold(checking, from, to, scenario, path);
   if (pair === undefined) return undefined;
-  if (pair.by === null) {
-    checking.problem([...path, 'to'], `who receives is not told by "${to}": name a container or a host`);
-    return undefined;
-  }
   return {
     kind: 'rate',
     pair,
@@ -97,6 +91,34 @@ function rateOf(
     ...(atMost !== undefined && { atMost }),
     ...(sends !== undefined && { sends }),
   };
+}
+
+function packetsOf(
+  checking: Checking,
+  { from, to, payload, atLeast, atMost, for: forMs }: Written<'packets'>,
+  scenario: Scope,
+  momentMs: Milliseconds,
+  path: Path,
+): TrafficClaim | undefined {
+  const pair = pairTold(checking, from, to, scenario, path);
+  if (pair === undefined) return undefined;
+  return {
+    kind: 'packets',
+    pair,
+    payloadBytes: payload,
+    momentMs,
+    forMs,
+    ...(atLeast !== undefined && { atLeast }),
+    ...(atMost !== undefined && { atMost }),
+  };
+}
+
+/** Who sends to whom, where it is told who receives. */
+function pairTold(checking: Checking, from: string, to: string, scenario: Scope, path: Path): ReachPair | undefined {
+  const pair = new Ends(checking, scenario, path).pair('reaches', from, to, undefined);
+  if (pair?.by !== null) return pair;
+  checking.problem([...path, 'to'], `who receives is not told by "${to}": name a container or a host`);
+  return undefined;
 }
 
 function vfOf(

@@ -10,7 +10,6 @@ import { reachOf } from './load-reach.ts';
 import { endMsOf, timelineOf } from './load-timeline.ts';
 import { hint } from './nearest.ts';
 import {
-  type BackendName,
   BACKENDS,
   type Claim,
   type Expectation,
@@ -170,12 +169,11 @@ function expectationsOf(checking: Checking, scenario: Pick<Scenario, 'hosts' | '
         if (!shipped.includes(policy) && !isPolicyOfOwn(checking, policy))
           checking.problem([...path, 'policies', at], `there is no policy "${policy}": ${hint(policy, shipped)}`);
       }
-      const applies = backends ?? BACKENDS;
       return {
         text,
-        claim: claimOf(checking, claim, scenario, { backends: applies, path: [...path, 'that', claim.kind] }),
+        claim: claimOf(checking, claim, scenario, [...path, 'that', claim.kind]),
         ...(host !== undefined && { host }),
-        backends: applies,
+        backends: backends ?? BACKENDS,
         ...(policies !== undefined && { policies }),
       };
     },
@@ -187,10 +185,9 @@ function claimOf(
   checking: Checking,
   written: ClaimWritten,
   scenario: Pick<Scenario, 'hosts' | 'containers' | 'endMs'>,
-  { backends, path }: { readonly backends: readonly BackendName[]; readonly path: Path },
+  path: Path,
 ): Claim {
   if (isReach(written)) return reachOf(checking, written, scenario, path);
   if (!isOfHost(written)) return written;
-  const on = (checking.written.backends ?? BACKENDS).filter((each) => backends.includes(each));
-  return hostClaimOf(checking, written, scenario, { backends: on, path }) ?? { kind: 'noKills' };
+  return hostClaimOf(checking, written, scenario, path) ?? { kind: 'noKills' };
 }

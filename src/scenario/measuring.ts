@@ -1,5 +1,6 @@
-import type { ClassesObservation, RateObservation } from '../engine/observation.ts';
+import type { ClassesObservation, PacketsObservation, RateObservation } from '../engine/observation.ts';
 import type { Clock } from '../host/clock.ts';
+import type { Stream } from '../host/probes.ts';
 import { markOf } from '../host/shaper.ts';
 import type { Addressing } from './addressing.ts';
 import type { Sender } from './reach.ts';
@@ -10,6 +11,8 @@ import {
   type ClassifiedClaim,
   classifiedKey,
   DEFAULT_CLASS,
+  type PacketsClaim,
+  packetsKey,
   type RateClaim,
   rateKey,
   type TrafficClaim,
@@ -33,14 +36,15 @@ export interface MeterOptions {
   readonly clock: Clock;
 }
 
-type Measured = Omit<ClassesObservation, 'atMs'> | Omit<RateObservation, 'atMs'>;
+type Measured = Omit<ClassesObservation, 'atMs'> | Omit<RateObservation, 'atMs'> | Omit<PacketsObservation, 'atMs'>;
+type StreamClaim = RateClaim | PacketsClaim;
 
 /** A flow that can be sent. */
 interface Flow {
-  readonly claim: RateClaim;
+  readonly claim: StreamClaim;
   readonly address: string;
   readonly port: number;
-  /** As much as its link takes: fragments would have headers that nobody counts. */
+  /** Of a rate as much as its link takes: fragments would have headers that nobody counts. */
   readonly payloadBytes: number;
   readonly receiver: { readonly host: string; readonly namespace: string };
 }
@@ -61,16 +65,17 @@ export class Meter {
     return this.#claims.map(({ momentMs }) => momentMs);
   }
 
-  /** Counts packets one after another, and then measures all rates of this moment at once. By host of the sender. */
+  /** Counts packets one after another, and then measures all streams of this moment at once. By host of the sender. */
   async measure(momentMs: number): Promise<readonly { readonly host: string; readonly seen: Measured }[]> {
     const claims = this.#claims.filter((claim) => claim.momentMs === momentMs);
     const counted = new Map(
       claims.flatMap((each) => (each.kind === 'classified' ? [[classifiedKey(each), each]] : [])),
     );
     const rates = new Map(claims.flatMap((each) => (each.kind === 'rate' ? [[rateKey(each), each]] : [])));
+    const packets = new Map(claims.flatMap((each) => (each.kind === 'packets' ? [[packetsKey(each), each]] : [])));
     const found: { host: string; seen: Measured }[] = [];
     for (const claim of counted.values()) found.push({ host: claim.pair.from.host, seen: await this.#count(claim) });
-    return [...found, ...(await this.#measureRates([...rates.values()]))];
+    return [...found, ...(await this.#measureStreams([...rates.values(), ...packets.values()]))];
   }
 
   async #count(claim: ClassifiedClaim): Promise<Measured> {
@@ -121,34 +126,29 @@ export class Meter {
     );
   }
 
-  async #measureRates(claims: readonly RateClaim[]): Promise<{ host: string; seen: Measured }[]> {
-    const told = ({ momentMs, pair, protocol, forMs }: RateClaim) => ({
-      host: pair.from.host,
-      seen: { kind: 'rate', momentMs, from: pair.from.text, to: pair.to.text, protocol, forMs } as const,
-    });
+  async #measureStreams(claims: readonly StreamClaim[]): Promise<{ host: string; seen: Measured }[]> {
     const flows: Flow[] = [];
     const refused: { host: string; seen: Measured }[] = [];
     for (const [index, claim] of claims.entries()) {
       const address = await this.#addressOf(claim);
-      const { host, seen } = told(claim);
-      const [receiver = '', namespace = ''] = claim.pair.by!.split('/');
       if (typeof address !== 'string') {
-        refused.push({ host, seen: { ...seen, bitsPerSec: null, why: address.why } });
+        refused.push({ host: claim.pair.from.host, seen: seenOf(claim, null, address.why) });
         continue;
       }
-      const { from, to } = claim.pair;
-      const network = to.kind === 'container' ? this.#options.addressing.networkOf(from, to) : undefined;
-      const payloadBytes = (await mtuOf(from, network, this.#scenario, this.#options)) - HEADER_BYTES;
+      const [receiver = '', namespace = ''] = claim.pair.by!.split('/');
+      const payloadBytes = claim.kind === 'packets' ? claim.payloadBytes : await this.#fullPayload(claim);
       flows.push({ claim, address, port: STREAM_PORT + index, payloadBytes, receiver: { host: receiver, namespace } });
     }
     const rates = await this.#send(flows);
     return [
       ...refused,
-      ...flows.map(({ claim }, index) => {
-        const { host, seen } = told(claim);
-        return { host, seen: { ...seen, bitsPerSec: rates[index]!, why: '' } };
-      }),
+      ...flows.map(({ claim }, index) => ({ host: claim.pair.from.host, seen: seenOf(claim, rates[index]!, '') })),
     ];
+  }
+
+  async #fullPayload({ pair: { from, to } }: RateClaim): Promise<number> {
+    const network = to.kind === 'container' ? this.#options.addressing.networkOf(from, to) : undefined;
+    return (await mtuOf(from, network, this.#scenario, this.#options)) - HEADER_BYTES;
   }
 
   /** All at once; bits a second of each, over its own time. */
@@ -158,7 +158,7 @@ export class Meter {
     try {
       const reads: (() => Promise<number>)[] = [];
       for (const { claim, port, receiver } of flows) {
-        const place = { namespace: receiver.namespace, port, protocol: claim.protocol };
+        const place = { namespace: receiver.namespace, port, protocol: protocolOf(claim) };
         const receiving = await bystander(receiver.host).probes.receive([place]);
         closing.unshift(receiving);
         reads.push(async () => (await receiving.wireBytes())[0]!);
@@ -170,9 +170,9 @@ export class Meter {
               from: claim.pair.from.namespace,
               to: address,
               port,
-              protocol: claim.protocol,
+              protocol: protocolOf(claim),
               payloadBytes,
-              ...(claim.sends !== undefined && { rateBitsPerSec: claim.sends }),
+              ...(claim.kind === 'rate' && claim.sends !== undefined && { rateBitsPerSec: claim.sends }),
             })),
           ),
         );
@@ -197,4 +197,19 @@ export class Meter {
     if (!isThere) return { why: `${from.text} is in no network` };
     return addressing.addressOf(pair) ?? { why: `${to.text} has no address` };
   }
+}
+
+const protocolOf = (claim: StreamClaim): Stream['protocol'] => (claim.kind === 'rate' ? claim.protocol : 'udp');
+
+/** Headers of a datagram on an Ethernet, which are counted with it. */
+const FRAME_HEADER_BYTES = 14 + HEADER_BYTES;
+
+/** @param bitsPerSec null: nothing was sent */
+function seenOf(claim: StreamClaim, bitsPerSec: number | null, why: string): Measured {
+  const { momentMs, pair, forMs } = claim;
+  const told = { momentMs, from: pair.from.text, to: pair.to.text, forMs, why };
+  if (claim.kind === 'rate') return { kind: 'rate', ...told, protocol: claim.protocol, bitsPerSec };
+  const { payloadBytes } = claim;
+  const packetsPerSec = bitsPerSec && bitsPerSec / (8 * (payloadBytes + FRAME_HEADER_BYTES));
+  return { kind: 'packets', ...told, payloadBytes, packetsPerSec };
 }

@@ -8,6 +8,9 @@ import type { Attachment, NetworkSpec, PublishedPort } from './scenario.ts';
 /** Ethernet's least, and the most that Linux gives a veth (ETH_MIN_MTU, ETH_MAX_MTU). */
 export const mtu = z.int().min(68).max(65_535);
 
+/** Payloads that IPv4 and UDP can carry: 65 535 less 28 bytes of headers. */
+export const PAYLOAD_MAX_BYTES = 65_507;
+
 /** A text that is read by `parse`, whose error becomes the problem. */
 const readAs = (what: string, parse: (text: string) => string) =>
   z.unknown().transform((written, context): string => {

@@ -234,7 +234,7 @@ function claimsOf({ expectations }: Scenario, backend: BackendName) {
     claims.filter((claim): claim is Extract<Claim, { kind: K }> => (kinds as readonly string[]).includes(claim.kind));
   return {
     reach: those('reaches', 'cannotReach'),
-    traffic: those('classified', 'rate'),
+    traffic: those('classified', 'rate', 'packets'),
     cards: those('vf', 'vfsAsBefore', 'distinctVfs', 'foreignQdisc'),
   };
 }

@@ -9,10 +9,10 @@ import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
 import type { ContractCase, ContractFixture, ReadBack } from './contract.ts';
+import { egressRatesContract } from './egress-rates.ts';
 import { firewallContract } from './firewall.ts';
 import { firewallMarksContract } from './firewall-marks.ts';
 import { firewallPacketsContract } from './firewall-packets.ts';
-import { linuxEgressContract } from './linux-egress.ts';
 import { linuxFirewallContract } from './linux-firewall.ts';
 import { linuxDockerUserContract } from './linux-docker-user.ts';
 import { linuxIptablesContract } from './linux-iptables.ts';
@@ -31,7 +31,8 @@ import { probesContract } from './probes.ts';
 import { routingContract } from './routing.ts';
 import { shaperPacketsContract } from './shaper-packets.ts';
 import { shaperContract } from './shaper.ts';
-import { linuxStreamsContract } from './streams.ts';
+import { linuxStreamsContract } from './linux-streams.ts';
+import { streamsContract } from './streams.ts';
 import { supervisionContract } from './supervision.ts';
 
 /** The bodies that the Linux host passes, by capability. */
@@ -56,8 +57,8 @@ export const LINUX_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> 
   'shaper on packets': shaperPacketsContract,
   'shaper on Linux alone': linuxShaperContract,
   probes: probesContract,
-  streams: linuxStreamsContract,
-  'egress on packets': linuxEgressContract,
+  streams: [...streamsContract, ...linuxStreamsContract],
+  'egress on packets': egressRatesContract,
   crashes: linuxCrashContract,
   'network on Linux alone': linuxNetworkContract,
 };

@@ -12,6 +12,7 @@ import { cgroupsContract } from './cgroups.ts';
 import { clockContract } from './clock.ts';
 import { containersContract } from './containers.ts';
 import { ADDRESS_HERE, ADDRESS_THERE, type ContractCase, type ContractFixture, type ReadBack } from './contract.ts';
+import { egressRatesContract } from './egress-rates.ts';
 import { firewallMarksContract } from './firewall-marks.ts';
 import { firewallPacketsContract } from './firewall-packets.ts';
 import { firewallContract } from './firewall.ts';
@@ -23,7 +24,7 @@ import { probesContract } from './probes.ts';
 import { routingContract } from './routing.ts';
 import { shaperPacketsContract } from './shaper-packets.ts';
 import { shaperContract, shaperLines } from './shaper.ts';
-import { noStreamsContract } from './streams.ts';
+import { streamsContract } from './streams.ts';
 import { supervisionContract } from './supervision.ts';
 import { virtualFunctionLinksContract } from './virtual-function-links.ts';
 import { virtualFunctionsContract } from './virtual-functions.ts';
@@ -42,8 +43,8 @@ const CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> = {
   links: [...linksContract, ...linkMovesContract],
   routing: [...routingContract, ...announcementsContract],
   firewall: [...firewallContract, ...firewallPacketsContract, ...firewallMarksContract],
-  shaper: [...shaperContract, ...shaperPacketsContract],
-  probes: [...probesContract, ...noStreamsContract],
+  shaper: [...shaperContract, ...shaperPacketsContract, ...egressRatesContract],
+  probes: [...probesContract, ...streamsContract],
   [VIRTUAL_FUNCTIONS]: [...virtualFunctionsContract, ...virtualFunctionLinksContract],
 };
 

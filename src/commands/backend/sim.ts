@@ -1,3 +1,4 @@
+import type { PacketCosts } from '../../../backends/sim/packet-costs.ts';
 import { createSimulation, type Simulation } from '../../../backends/sim/simulation.ts';
 import { Engine } from '../../engine/engine.ts';
 import { brokenAlways } from '../../engine/invariants.ts';
@@ -14,8 +15,8 @@ const CGROUP_VERSION = 2;
 /** That of the cards which are emulated, too. */
 const NIC_DRIVER = 'igb';
 
-/** Simulates the machines of a scenario. Invariants are checked after every batch that an engine sends. */
-export function openSim(scenario: Scenario, policies: FindPolicy): OpenBackend {
+/** Simulates the machines of a scenario; `costs` are of packets, as shipped unless set. Invariants are checked after every batch that an engine sends. */
+export function openSim(scenario: Scenario, policies: FindPolicy, costs?: PacketCosts): OpenBackend {
   const simulation = createSimulation({
     seed: scenario.seed,
     hosts: scenario.hosts.map(({ name, ramBytes, cpus, cgroupVersion = CGROUP_VERSION, uplink, nics }) => ({
@@ -28,6 +29,7 @@ export function openSim(scenario: Scenario, policies: FindPolicy): OpenBackend {
     })),
     supervisor: supervisorFactory(({ policy }) => policies(policy)),
     faults: scenario.faults,
+    ...(costs && { costs }),
   });
   return {
     backend: {

@@ -37,7 +37,8 @@ expectations:
     that: { classified: { from: a, to: 192.168.77.99, as: a, at: 500ms } }
   - text: As fast as that
     that: { rate: { from: a, to: h1, atMost: 50Mbit, for: 1s } }
-    backends: [linux]
+  - text: So many, and no more
+    that: { packets: { from: a, to: h1, payload: 100, atLeast: 1000, atMost: 9000, for: 1500ms } }
   - text: As asked
     that: { vf: { container: v, mac: lease, vlan: 100 } }
 `;
@@ -103,7 +104,7 @@ describe('what a scenario asks of egress and of cards', () => {
   });
 
   test('claims have their names looked up, and their moments', () => {
-    const [classified, rate, vf] = read(GOOD).expectations.map(({ claim }) => claim);
+    const [classified, rate, packets, vf] = read(GOOD).expectations.map(({ claim }) => claim);
     expect(classified).toMatchObject({
       pair: { from: { host: 'h1', namespace: 'a' } },
       as: { container: 'a' },
@@ -111,6 +112,15 @@ describe('what a scenario asks of egress and of cards', () => {
     });
     // Over a second before the end.
     expect(rate).toMatchObject({ pair: { by: 'h1/' }, protocol: 'udp', momentMs: 3000, forMs: 1000 });
+    expect(packets).toMatchObject({
+      kind: 'packets',
+      pair: { from: { namespace: 'a' }, by: 'h1/' },
+      payloadBytes: 100,
+      atLeast: 1000,
+      atMost: 9000,
+      momentMs: 2500,
+      forMs: 1500,
+    });
     expect(vf).toEqual({
       kind: 'vf',
       host: 'h2',
@@ -149,12 +159,6 @@ describe('what a scenario asks of egress and of cards', () => {
       '{ container: a, guarantee: 200Mbit }',
       'a.yaml:24: a: 200 Mbit/s is above what the uplink carries',
     ],
-    [
-      'a rate on the simulated host',
-      '    backends: [linux]\n',
-      '',
-      'the simulated host does not model how fast packets go: write backends: [linux]',
-    ],
     ['a rate that claims nothing', 'atMost: 50Mbit, for', 'for', 'it claims nothing: write atLeast or atMost'],
     [
       'a rate to whoever it is',
@@ -162,6 +166,21 @@ describe('what a scenario asks of egress and of cards', () => {
       'to: 192.168.77.99, atMost',
       'who receives is not told by "192.168.77.99"',
     ],
+    ['packets of nothing', 'payload: 100', 'payload: 0', '0 is less than 1'],
+    [
+      'packets that claim nothing',
+      'payload: 100, atLeast: 1000, atMost: 9000',
+      'payload: 100',
+      'it claims nothing: write atLeast or atMost',
+    ],
+    ['a misspelt size', 'payload: 100', 'paylaod: 100', 'unknown key "paylaod": did you mean "payload"?'],
+    [
+      'packets to whoever it is',
+      'to: h1, payload',
+      'to: 192.168.77.99, payload',
+      'who receives is not told by "192.168.77.99"',
+    ],
+    ['packets that are still sent', 'for: 1500ms', 'at: 4s, for: 1500ms', 'it is not over when the scenario ends'],
     ['a rate that is not over', 'for: 1s', 'at: 4500ms, for: 1s', 'it is not over when the scenario ends'],
     ['a class of nobody', 'as: a, at', 'as: b, at', 'there is no container "b"'],
     [

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Observation } from '../../../src/engine/observation.ts';
 import type { Milliseconds } from '../../../src/host/units.ts';
 import type { ReachPair } from '../../../src/scenario/reach.ts';
-import { type ClassMeant, judgeTraffic, type RateClaim } from '../../../src/scenario/traffic.ts';
+import { type ClassMeant, judgeTraffic, type PacketsClaim, type RateClaim } from '../../../src/scenario/traffic.ts';
 
 const pair: ReachPair = {
   from: { text: 'a', host: 'h1', namespace: 'a' },
@@ -71,4 +71,25 @@ test('a rate is within its bounds', () => {
   expect(judgeTraffic({ ...claim, atLeast: 9e6 }, seen(8.9e6)).held).toBe(false);
   expect(judgeTraffic({ ...claim, atMost: 9e6 }, seen(9.1e6)).held).toBe(false);
   expect(judgeTraffic({ ...claim, protocol: 'tcp' }, seen(9e6)).held).toBe(false);
+});
+
+test('packets are as many as is claimed, of the size that is claimed', () => {
+  const claim: PacketsClaim = { kind: 'packets', pair, payloadBytes: 64, momentMs, forMs: 2000 as Milliseconds };
+  const seen = (packetsPerSec: number | null, why = ''): Observation[] => [
+    { kind: 'packets', atMs: 4000, momentMs, from: 'a', to: 'h2', payloadBytes: 64, forMs: 2000, packetsPerSec, why },
+  ];
+  expect(judgeTraffic({ ...claim, atLeast: 1e5, atMost: 2e5 }, seen(123_456.7))).toEqual({
+    held: true,
+    detail: 'a → h2: 123457 packets/s of 64 bytes over 2 s',
+  });
+  expect(judgeTraffic({ ...claim, atLeast: 1e5 }, seen(99_999)).held).toBe(false);
+  expect(judgeTraffic({ ...claim, atMost: 1e5 }, seen(100_001)).held).toBe(false);
+  expect(judgeTraffic({ ...claim, payloadBytes: 65, atLeast: 1 }, seen(2))).toEqual({
+    held: false,
+    detail: 'a → h2: nothing was sent',
+  });
+  expect(judgeTraffic({ ...claim, atMost: 1 }, seen(null, 'a is in no network'))).toEqual({
+    held: false,
+    detail: 'a → h2: nothing was sent: a is in no network',
+  });
 });

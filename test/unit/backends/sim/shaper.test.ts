@@ -181,15 +181,6 @@ test('an uplink may have a qdisc of somebody else from the first, or get one by 
   expect(() => simulation.layForeignQdisc('h1', { namespace: '', name: 'eth9' })).toThrow(/no link/);
 });
 
-test('how fast packets go is not modelled: streams are refused', async () => {
-  const h1 = hostsOnFabric(1).host('h1');
-  const refused = { code: 'EOPNOTSUPP', target: 'h1/' };
-  await expect(h1.probes.receive([{ namespace: '', port: 1, protocol: 'udp' }])).rejects.toMatchObject(refused);
-  await expect(h1.probes.stream([{ from: '', to: '10.0.0.1', port: 1, protocol: 'tcp' }])).rejects.toMatchObject(
-    refused,
-  );
-});
-
 test('a copy of a packet has all that it has, but its trip', () => {
   const packet = new Packet();
   for (const [index, key] of Object.keys(packet).entries()) Object.assign(packet, { [key]: index + 1 });
