@@ -1,87 +1,19 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
-import * as z from 'zod';
-import { openLinuxHost } from '../../backends/linux/host.ts';
-import { runMark } from '../../backends/linux/owner.ts';
-import { sweepDeadRuns } from '../../backends/linux/runs.ts';
-import { attachBench } from '../../bench/attach.ts';
-import { egressBench } from '../../bench/egress.ts';
-import { memoryBench } from '../../bench/memory.ts';
-import { replayBench } from '../../bench/replay.ts';
+import { type Change, changesSince, type Earlier, readEarlier } from '../../bench/against.ts';
 import type { BenchResult } from '../../bench/result.ts';
-import { ENTRIES } from './backend/linux.ts';
+import { nicSink } from './bench-nic.ts';
+import { NIC_OPTIONS, withoutNicOptions } from './bench-nic-options.ts';
+import { BENCHES, type BenchOptions } from './benches.ts';
 import { readCommit } from './commit.ts';
-import { EXIT, UsageError } from './errors.ts';
+import { EXIT, fail, UsageError } from './errors.ts';
 import { untilInterrupted } from './interruption.ts';
-import { noStore } from './no-store.ts';
-
-type Progress = (what: string) => void;
-
-interface BenchRun {
-  readonly environment: object;
-  readonly results: readonly BenchResult[];
-}
-
-interface Bench {
-  /** What it measures, for the help. */
-  readonly measures: string;
-  readonly run: (runs: number, onProgress: Progress) => Promise<BenchRun>;
-}
-
-/** What can be measured, by name. */
-const BENCHES: Readonly<Record<string, Bench>> = {
-  attach: {
-    measures:
-      'how long a container waits for its network, beside the CNI plugins; a thousand at once; another host; a million simulated pairs',
-    run: async (runs, onProgress) => {
-      await sweepDeadRuns();
-      const interruption = untilInterrupted();
-      try {
-        return await attachBench({ runs, onProgress, signal: interruption.signal });
-      } finally {
-        interruption.close();
-      }
-    },
-  },
-  egress: {
-    measures:
-      'what shaping costs a packet with 5,000 containers, how near the limit it keeps them, beside iptables rules and the CNI plugin',
-    run: async (runs, onProgress) => {
-      await sweepDeadRuns();
-      const interruption = untilInterrupted();
-      try {
-        return await egressBench({ runs, onProgress, signal: interruption.signal });
-      } finally {
-        interruption.close();
-      }
-    },
-  },
-  memory: {
-    measures: 'what the memory supervisor costs with a thousand containers, and how fast it acts',
-    run: async (runs, onProgress) => {
-      await sweepDeadRuns();
-      return await memoryBench({
-        runs,
-        onProgress,
-        root: runMark('bench'),
-        open: (root) => openLinuxHost({ name: 'bench', root, entries: ENTRIES, store: noStore }),
-      });
-    },
-  },
-  replay: {
-    measures: 'how fast recorded usage is replayed, and a machine simulated',
-    run: (runs, onProgress) => replayBench({ runs, onProgress, tracesFolder: process.env['PLIMSOLL_TRACES'] }),
-  },
-};
 
 const MEASURES = Object.entries(BENCHES).map(([name, { measures }]) => `  ${name.padEnd(8)}${measures}`);
 
-const Earlier = z.object({ results: z.array(z.object({ id: z.string(), value: z.number() })) });
-
-interface BenchArguments {
+interface BenchArguments extends BenchOptions {
   name: string;
-  runs: number;
   out: string | undefined;
   against: string | undefined;
   json: boolean;
@@ -99,38 +31,79 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
         choices: Object.keys(BENCHES),
         describe: 'What to measure',
       })
-      .option('runs', { type: 'number', default: 5, describe: 'Rounds; the figures are medians' })
+      .option('runs', {
+        type: 'number',
+        describe: 'Rounds; the figures are medians [default: 5; of nic 10, and 3 if --quick]',
+      })
       .option('out', { type: 'string', describe: 'Folder to write NAME.json to' })
       .option('against', { type: 'string', describe: 'An earlier NAME.json to compare with' })
       .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' })
+      .options(NIC_OPTIONS)
       .epilogue(['What each measures:', ...MEASURES].join('\n')),
-  handler: async ({ name, runs, out, against, json }) => {
-    if (!Number.isInteger(runs) || runs < 1) throw new UsageError(`--runs ${runs}: write a whole number, 1 or more`);
-    const earlier = against === undefined ? new Map<string, number>() : readEarlier(against);
-    const { environment, results } = await BENCHES[name]!.run(runs, (what) => process.stderr.write(`${what}\n`));
-    const document = { bench: name, commit: await readCommit(), environment, results };
-    const text = `${JSON.stringify(document, null, 2)}\n`;
-    if (out !== undefined) {
-      mkdirSync(out, { recursive: true });
-      writeFileSync(join(out, `${name}.json`), text);
-    }
-    process.stdout.write(json ? text : results.map((each) => lineOf(each, earlier.get(each.id))).join(''));
+  handler: async ({ name, out, against, json, ...options }) => {
+    const { runs } = options;
+    if (runs !== undefined && (!Number.isInteger(runs) || runs < 1))
+      throw new UsageError(`--runs ${runs}: write a whole number, 1 or more`);
+    if (name !== 'nic') withoutNicOptions(options, name);
+    if (options.sink) return await beSink(options);
+    const earlier = against === undefined ? null : readAgainst(against, name);
+    const { environment, results, text, files, partial } = await BENCHES[name]!.run(options, (what) =>
+      process.stderr.write(`${what}\n`),
+    );
+    const changes = earlier === null ? [] : changesSince(earlier, results);
+    const document = {
+      bench: name,
+      commit: await readCommit(),
+      ...(partial && { partial: partial.message }),
+      environment,
+      results,
+      ...(earlier && { changes }),
+    };
+    const written = `${JSON.stringify(document, null, 2)}\n`;
+    if (out !== undefined) writeAll(out, { [`${name}.json`]: written, ...files });
+    process.stdout.write(json ? written : (text ?? linesOf(results, changes)));
+    if (!json && text !== undefined) process.stdout.write(changeLines(changes));
     process.exitCode = EXIT.held;
+    if (partial !== undefined) fail(partial);
   },
 };
 
-function readEarlier(path: string): Map<string, number> {
+/** The other end of somebody's bench, until Ctrl-C. */
+async function beSink(options: BenchOptions): Promise<void> {
+  const interruption = untilInterrupted();
   try {
-    const { results } = Earlier.parse(JSON.parse(readFileSync(path, 'utf8')));
-    return new Map(results.map(({ id, value }) => [id, value]));
-  } catch (error) {
-    throw new UsageError(`--against ${path}: it is no result of a bench that could be read`, { cause: error });
+    await nicSink(options, (what) => process.stderr.write(`${what}\n`), interruption.signal);
+  } finally {
+    interruption.close();
   }
 }
 
-function lineOf({ id, value, unit, min, max, runs, peer }: BenchResult, before: number | undefined): string {
-  const figure = (number: number): string => Number(number.toPrecision(4)).toString();
-  const change = before === undefined ? '' : `, ${figure(value / before)} of ${figure(before)} before`;
+function writeAll(folder: string, files: Readonly<Record<string, string | Uint8Array>>): void {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+}
+
+function linesOf(results: readonly BenchResult[], changes: readonly Change[]): string {
+  const changeOf = new Map(changes.map((change) => [change.id, change]));
+  return results.map((each) => lineOf(each, changeOf.get(each.id))).join('');
+}
+
+const changeLines = (changes: readonly Change[]): string =>
+  changes.map(({ id, words, before }) => `${id}: ${words}: ${figure(before)} before\n`).join('');
+
+function readAgainst(path: string, bench: string): Earlier {
+  try {
+    return readEarlier(readFileSync(path, 'utf8'), bench);
+  } catch (error) {
+    const why = error instanceof RangeError ? error.message : 'it is no result of a bench that could be read';
+    throw new UsageError(`--against ${path}: ${why}`, { cause: error });
+  }
+}
+
+const figure = (number: number): string => Number(number.toPrecision(4)).toString();
+
+function lineOf({ id, value, unit, min, max, runs, peer }: BenchResult, change: Change | undefined): string {
+  const changed = change === undefined ? '' : `; ${change.words}: ${figure(change.before)} before`;
   const beside = peer === undefined ? '' : `, ${figure(peer.ratio)} of the ${figure(peer.value)} of ${peer.name}`;
-  return `${id}: ${figure(value)} ${unit} (${figure(min)} to ${figure(max)} in ${runs} runs${change})${beside}\n`;
+  return `${id}: ${figure(value)} ${unit} (${figure(min)} to ${figure(max)} in ${runs} runs)${beside}${changed}\n`;
 }

@@ -1,0 +1,88 @@
+import type { FloodOrder, Sent } from '../packet-order.ts';
+import { PacketProcess } from '../packet-process.ts';
+import {
+  cpusHere,
+  type Flood,
+  type FloodPlace,
+  type Generating,
+  type GeneratorName,
+  together,
+  warmUp,
+} from '../generator.ts';
+import { FLOOD_PORT } from '../sink.ts';
+
+/** Processes that send by system calls. They are kept between floods: a search begins hundreds. */
+export class Senders {
+  readonly #name: GeneratorName;
+  readonly #idle: PacketProcess[] = [];
+  readonly #all = new Set<PacketProcess>();
+
+  constructor(name: GeneratorName) {
+    this.#name = name;
+  }
+
+  async start(place: FloodPlace, flood: Flood, segments?: number): Promise<Generating> {
+    const { containers, payloadBytes, packetsPerSec } = flood;
+    await warmUp(place, containers);
+    const cpus = cpusHere();
+    const processes = containers.map(() => this.#take());
+    try {
+      await Promise.all(
+        containers.map(async ({ namespace, target }, index) => {
+          const order: FloodOrder = {
+            work: 'flood',
+            namespaceFile: place.root.pathOf(namespace),
+            target,
+            port: FLOOD_PORT,
+            payloadBytes,
+            cpu: cpus[index % cpus.length]!,
+            ...(packetsPerSec !== undefined && { packetsPerSec }),
+            ...(segments !== undefined && { segments }),
+          };
+          await processes[index]!.begin(order, `sends from ${namespace} (${this.#name})`);
+        }),
+      );
+      await Promise.all(processes.map((each) => each.ask('go')));
+    } catch (error) {
+      await this.#end(processes);
+      throw error;
+    }
+    return {
+      cpuUs: () => processes.reduce((sum, each) => sum + each.spentUs(), 0),
+      sent: async () => together(await Promise.all(processes.map((each) => each.ask<Sent>('count')))),
+      stop: async () => {
+        try {
+          const sent = together(await Promise.all(processes.map((each) => each.ask<Sent>('stop'))));
+          for (const each of processes) each.spentUs();
+          this.#idle.push(...processes);
+          return sent;
+        } catch (error) {
+          await this.#end(processes);
+          throw error;
+        }
+      },
+    };
+  }
+
+  #take(): PacketProcess {
+    for (;;) {
+      const kept = this.#idle.pop();
+      if (kept === undefined) break;
+      if (!kept.isGone) return kept;
+      this.#all.delete(kept);
+    }
+    const process = new PacketProcess();
+    this.#all.add(process);
+    return process;
+  }
+
+  async #end(processes: readonly PacketProcess[]): Promise<void> {
+    await Promise.all(processes.map((each) => each.end()));
+    for (const each of processes) this.#all.delete(each);
+  }
+
+  async close(): Promise<void> {
+    await this.#end([...this.#all]);
+    this.#idle.length = 0;
+  }
+}

@@ -1,0 +1,134 @@
+import { Interrupted } from '../../src/scenario/run.ts';
+import type { GoOn } from '../attach.ts';
+import { caseName, measureCosts, type MeasuredCase, type NicCase } from './costs.ts';
+import { type FrameRates, findFrameRates } from './frame-rates.ts';
+import { type FullRate, measureFullRate } from './full-rate.ts';
+import type { Generator } from './generator.ts';
+import { sendmmsg } from './generators/sendmmsg.ts';
+import { LOADS, measureLatency, measureTransactions } from './latency.ts';
+import type { PathSpec } from './paths.ts';
+import type { Transactions } from './request-response.ts';
+import type { NicSite } from './site.ts';
+
+/** Beyond it a sender's time goes to other things than the way of its packets. */
+const FULL_RATE_MS = 300;
+const LATENCY_MS = 300;
+/** The search looks for no more than was passed at full rate, and a little. */
+const BEYOND = 1.1;
+
+export interface NicOptions {
+  /** The figures are medians over this many rounds. */
+  readonly runs: number;
+  readonly sizes: readonly number[];
+  /** How many containers send at once. */
+  readonly ratios: readonly number[];
+  /** Rates and costs alone: no search, no latencies, no requests. */
+  readonly isQuick: boolean;
+  readonly onProgress?: (what: string) => void;
+  /** Ends the bench, which clears up first, and keeps what it has. */
+  readonly signal?: AbortSignal;
+}
+
+/** What has been measured; of an interrupted bench as far as it came. */
+export interface NicMeasured {
+  readonly costs: MeasuredCase[];
+  readonly full: Measured<FullRate[]>[];
+  readonly frames: Measured<FrameRates>[];
+  /** By share of the partial drop rate. */
+  readonly latencies: Measured<{ readonly load: number; readonly taken: Transactions }>[];
+  readonly transactions: Measured<{ readonly protocol: 'udp' | 'tcp'; readonly taken: Transactions }>[];
+  /** Why it is not whole. */
+  partial?: Error;
+}
+
+/** Something of one path, size and ratio. */
+export interface Measured<T> {
+  readonly of: NicCase;
+  readonly is: T;
+}
+
+/** How many packets each way from a container to the wire passes, and what one costs. The site is closed in the end. */
+export async function measureNic(site: NicSite, options: NicOptions): Promise<NicMeasured> {
+  const { runs, sizes, ratios, isQuick, onProgress = () => {}, signal } = options;
+  const goOn: GoOn = (what) => {
+    if (signal?.aborted === true) throw new Interrupted('the bench was interrupted');
+    if (what !== undefined) onProgress(`nic: ${what}`);
+  };
+  const measured: NicMeasured = { costs: [], full: [], frames: [], latencies: [], transactions: [] };
+  const generator = sendmmsg();
+  try {
+    goOn(`${site.shown.length} paths, and ${site.parts.length} that tell what each part of a way costs`);
+    for (const path of [...site.shown, ...site.parts]) {
+      await site.place(path);
+      goOn();
+    }
+    const casesOf = (paths: readonly PathSpec[]): NicCase[] =>
+      paths.flatMap((path) =>
+        ratios.flatMap((containers) => sizes.map((payloadBytes) => ({ path, payloadBytes, containers }))),
+      );
+    const cases = casesOf(site.shown);
+    measured.costs.push(...[...cases, ...casesOf(site.parts)].map((each) => ({ ...each, roundsUs: [] })));
+    await measureCosts(site, measured.costs, runs, goOn);
+    await measureRates(site, cases, runs, generator, measured, goOn);
+    if (!isQuick) await measureMore(site, cases, generator, measured, goOn);
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    // Whatever a signal cut off on its way has failed because of it.
+    measured.partial =
+      signal?.aborted === true ? new Interrupted('the bench was interrupted', { cause: error }) : error;
+  } finally {
+    await generator.close();
+    await site.close();
+  }
+  return measured;
+}
+
+/** In rounds in which all take their turns. */
+async function measureRates(
+  site: NicSite,
+  cases: readonly NicCase[],
+  runs: number,
+  generator: Generator,
+  { full }: NicMeasured,
+  goOn: GoOn,
+): Promise<void> {
+  full.push(...cases.map((of) => ({ of, is: [] })));
+  for (let run = 1; run <= runs; run++) {
+    goOn(`packets a second, round ${run} of ${runs}`);
+    for (const [index, of] of cases.entries()) {
+      full[index]!.is.push(await measureFullRate(await site.place(of.path), of, generator, FULL_RATE_MS));
+      goOn();
+    }
+  }
+}
+
+/** Rates without loss, and how long a packet takes at shares of them. */
+async function measureMore(
+  site: NicSite,
+  cases: readonly NicCase[],
+  generator: Generator,
+  { full, frames, latencies, transactions }: NicMeasured,
+  goOn: GoOn,
+): Promise<void> {
+  for (const [index, of] of cases.entries()) {
+    const place = await site.place(of.path);
+    goOn(`rates without loss, latency, requests: ${caseName(of)}, ${index + 1} of ${cases.length}`);
+    const most = Math.max(...full[index]!.is.map(({ packetsPerSec }) => packetsPerSec)) * BEYOND;
+    const found = await findFrameRates(place, of, generator, most);
+    frames.push({ of, is: found });
+    goOn();
+    const echo = await place.echo();
+    try {
+      for (const load of LOADS) {
+        const taken = await measureLatency(place, of, generator, found.pdr.packetsPerSec * load, LATENCY_MS);
+        latencies.push({ of, is: { load, taken } });
+      }
+      for (const protocol of ['udp', 'tcp'] as const) {
+        const taken = await measureTransactions(place, of, protocol, LATENCY_MS);
+        transactions.push({ of, is: { protocol, taken } });
+      }
+    } finally {
+      await echo.close();
+    }
+  }
+}

@@ -1,0 +1,38 @@
+import { NetworkRoot } from '../../backends/linux/netns.ts';
+import { runMark } from '../../backends/linux/owner.ts';
+import type { EnvironmentOptions } from './environment.ts';
+import { makePlace, type NicPlace } from './place.ts';
+import { PARTS, type PathSpec, SHOWN } from './paths.ts';
+
+/** Where a bench is held: what paths there can be, each laid when it is asked for. */
+export interface NicSite {
+  /** What people choose between. */
+  readonly shown: readonly PathSpec[];
+  /** What tells the cost of each part. */
+  readonly parts: readonly PathSpec[];
+  /** Where to look for what is recorded of it. */
+  readonly surroundings: EnvironmentOptions;
+  /** The same until another is asked for, and perhaps longer. @throws HostError, Error */
+  place(path: PathSpec): Promise<NicPlace>;
+  close(): Promise<void>;
+}
+
+/** On a wire of the machine's own: every path has a host to itself, and all of them stand beside each other. */
+export function ownSite(containers: number): NicSite {
+  const places = new Map<PathSpec, NicPlace>();
+  return {
+    surroundings: { network: new NetworkRoot({ mark: runMark('nic'), own: null }), links: [] },
+    shown: SHOWN,
+    parts: PARTS,
+    place: async (path) => {
+      const there = places.get(path);
+      if (there !== undefined) return there;
+      const place = await makePlace(path, containers);
+      places.set(path, place);
+      return place;
+    },
+    close: async () => {
+      for (const place of places.values()) await place.close();
+    },
+  };
+}

@@ -1,0 +1,154 @@
+import { calibrate } from '../../bench/nic/calibration.ts';
+import { cardSite } from '../../bench/nic/card-site.ts';
+import { caseName } from '../../bench/nic/costs.ts';
+import { type NicEnvironment, readEnvironment } from '../../bench/nic/environment.ts';
+import { measureNic, type NicMeasured } from '../../bench/nic/nic.ts';
+import { lookForNoise, type Noise, noiseLines, noiseOf, type Series, watchForNoise } from '../../bench/nic/noise.ts';
+import { openPeerSink } from '../../bench/nic/peer-sink.ts';
+import { serveSink } from '../../bench/nic/peer-server.ts';
+import { predictionLines } from '../../bench/nic/predictions.ts';
+import { BASELINE, improvements, ratesOf, resultsOf } from '../../bench/nic/results.ts';
+import { type NicSite, ownSite } from '../../bench/nic/site.ts';
+import { packetRateTable } from '../../bench/nic/table.ts';
+import type { Functions, PacketPath } from '../report/packet-paths.ts';
+import { type NicArguments, numbersOf, placeOf } from './bench-nic-options.ts';
+import type { BenchRun, Progress } from './benches.ts';
+import { UsageError } from './errors.ts';
+
+/** The seed's own. */
+const SIZES = [1, 64, 256];
+const RATIOS = [1, 4];
+/** As many as a median with a spread needs; of the quick form enough to see that it works. */
+const RUNS = 10;
+const QUICK_RUNS = 3;
+const QUICK_SIZES = [64];
+/** What one Ethernet frame of 1500 bytes carries over UDP; a sender's process for each container. */
+const SIZE_LIMITS = [1, 1472] as const;
+const RATIO_LIMITS = [1, 64] as const;
+
+/** `plimsoll bench nic`. */
+export async function nicBench(
+  options: NicArguments & { readonly runs: number | undefined },
+  onProgress: Progress,
+  signal: AbortSignal,
+): Promise<BenchRun> {
+  const { quick, sizes, ratios, runs = quick ? QUICK_RUNS : RUNS } = options;
+  const asked = {
+    runs,
+    sizes: sizes === undefined ? (quick ? QUICK_SIZES : SIZES) : numbersOf('sizes', sizes, SIZE_LIMITS),
+    ratios: ratios === undefined ? RATIOS : numbersOf('ratios', ratios, RATIO_LIMITS),
+    isQuick: quick,
+  };
+  if (options.calibrate && asked.sizes.length < 2)
+    throw new UsageError('--calibrate: what a byte costs needs two sizes or more; leave --quick away, or name --sizes');
+  const { site, functions } = await siteOf(options, Math.max(...asked.ratios));
+  onProgress(`nic: ${HEADLINES[functions]}`);
+  const environment = await readEnvironment(site.surroundings);
+  const before = await lookForNoise(environment);
+  for (const line of noiseLines(noiseOf(before))) onProgress(`nic: ${line}`);
+  const noticed = watchForNoise(environment.cpus);
+  const measured = await measureNic(site, { ...asked, onProgress, signal });
+  const noise = noiseOf([...before, ...noticed(steadiest(measured))]);
+  return await told(measured, options, functions, { functions: HEADLINES[functions], ...environment, noise });
+}
+
+/** CPU of a packet: what would be the same each time on a machine where nothing else happens. */
+const steadiest = ({ costs }: NicMeasured): Series[] =>
+  costs.filter(({ roundsUs }) => roundsUs.length > 0).map((each) => ({ name: caseName(each), rounds: each.roundsUs }));
+
+/** The first line of a run, on the terminal and on paper. */
+const HEADLINES: Readonly<Record<Functions, string>> = {
+  real: 'SR-IOV by virtual functions of the card',
+  emulated:
+    'emulated: not a speed. The virtual functions are real to the kernel, their card is software of the virtual machine',
+  none: 'no VF here: what stands in for it is "direct (no VF)", which is not SR-IOV',
+};
+
+async function siteOf(
+  { pf, peer, 'take-down-link': takeDownLink }: NicArguments,
+  containers: number,
+): Promise<{ site: NicSite; functions: Functions }> {
+  if (pf === undefined) {
+    if (peer !== undefined) throw new UsageError('--peer: name the card whose wire leads there, too: --pf ens1');
+    return { site: ownSite(containers), functions: 'none' };
+  }
+  if (peer === undefined)
+    throw new UsageError(
+      `--pf ${pf}: name the other end of its wire, too: --peer ADDRESS, where "plimsoll bench nic --sink --pf IF" runs`,
+    );
+  const { host, port } = placeOf('peer', peer);
+  const sink = await openPeerSink(host, port);
+  try {
+    const site = await cardSite({ pf, containers, takeDownLink }, sink, sink.address);
+    return { site, functions: site.functions };
+  } catch (error) {
+    await sink.close();
+    throw error;
+  }
+}
+
+/** `plimsoll bench nic --sink`, until the signal. @throws UsageError, HostError */
+export async function nicSink({ pf, listen }: NicArguments, onEvent: Progress, signal: AbortSignal): Promise<void> {
+  if (pf === undefined) throw new UsageError('--sink: name the card on which packets come, too: --pf ens1');
+  const { host, port } = listen === undefined ? {} : placeOf('listen', listen);
+  await serveSink(
+    { link: pf, ...(host !== undefined && { address: host }), ...(port !== undefined && { port }), onEvent },
+    signal,
+  );
+}
+
+async function told(
+  measured: NicMeasured,
+  { calibrate: isAsked }: NicArguments,
+  functions: Functions,
+  environment: NicEnvironment & { readonly functions: string; readonly noise: Noise },
+): Promise<BenchRun> {
+  // Paths by a card are no parts of each other's.
+  const judged =
+    functions === 'none' && measured.costs.some(({ roundsUs }) => roundsUs.length > 0)
+      ? await calibrate(measured.costs, { ...environment })
+      : null;
+  return {
+    environment,
+    results: resultsOf(measured, judged?.fit.errorMax ?? null, functions),
+    text: [
+      HEADLINES[functions],
+      '',
+      ...packetRateTable(ratesOf(measured), { functions, over: BASELINE }),
+      '',
+      ...(judged === null ? [] : [predictionLines(judged.fit)]),
+      ...noiseLines(environment.noise),
+      '',
+    ].join('\n'),
+    files: {
+      ...(await figureFiles(measured, functions, environment.machine)),
+      ...(isAsked && judged && { 'calibration.json': `${JSON.stringify(judged.calibration, null, 2)}\n` }),
+    },
+    ...(measured.partial && { partial: measured.partial }),
+  };
+}
+
+async function figureFiles(
+  measured: NicMeasured,
+  functions: Functions,
+  machine: string,
+): Promise<Record<string, string | Uint8Array>> {
+  const bars = improvements(measured).map(({ of: { path, containers, payloadBytes }, rounds }) => ({
+    path: path.name as PacketPath,
+    containers,
+    payloadBytes,
+    rounds,
+  }));
+  if (bars.length === 0) return {};
+  // What draws takes a third of a second to load, and is needed here alone.
+  const { drawPacketRates } = await import('../report/packet-rate-figure.ts');
+  const { svg, png } = await drawPacketRates({
+    measure: 'packets',
+    over: BASELINE,
+    functions,
+    machine,
+    generator: 'sendmmsg',
+    bars,
+  });
+  return { 'nic.svg': svg, 'nic.png': png };
+}

@@ -1,0 +1,77 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { execa } from 'execa';
+import { afterAll, describe, expect, test } from 'vitest';
+import * as z from 'zod';
+
+const isRoot = process.geteuid?.() === 0;
+const scratch = mkdtempSync(join(tmpdir(), 'bench-nic-'));
+afterAll(() => rmSync(scratch, { recursive: true }));
+
+const bench = (...words: string[]) =>
+  execa(process.execPath, ['src/plimsoll.js', 'bench', ...words], { reject: false });
+
+const Document = z.object({
+  bench: z.literal('nic'),
+  partial: z.string().optional(),
+  environment: z.looseObject({ functions: z.string() }),
+  results: z.array(z.object({ id: z.string(), value: z.number().positive(), runs: z.number() })),
+});
+const read = (folder: string) => Document.parse(JSON.parse(readFileSync(join(folder, 'nic.json'), 'utf8')));
+
+/** What carries the mark of a bench's process. */
+const leftBy = (pid: number | undefined): string[] =>
+  existsSync('/run/netns') ? readdirSync('/run/netns').filter((name) => name.startsWith(`plimsoll-run-${pid}-`)) : [];
+
+describe('what it is not', () => {
+  test.each([
+    { words: ['nic', '--sizes', '64,1500'], says: '--sizes 64,1500: write whole numbers of 1 to 1472' },
+    { words: ['nic', '--ratios', '1,1'], says: '--ratios 1,1: write whole numbers of 1 to 64, each once' },
+    { words: ['nic', '--quick', '--calibrate'], says: '--calibrate: what a byte costs needs two sizes' },
+    { words: ['nic', '--peer', '10.0.0.2'], says: '--peer: name the card whose wire leads there' },
+    { words: ['nic', '--pf', 'ens1'], says: '--pf ens1: name the other end of its wire' },
+    { words: ['nic', '--sink'], says: '--sink: name the card on which packets come' },
+    { words: ['replay', '--quick'], says: '--quick: it is an option of "bench nic", not of "bench replay"' },
+  ])('$words is refused in a line', async ({ words, says }) => {
+    const { exitCode, stdout, stderr } = await bench(...words);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).toContain(says);
+    expect(stderr).not.toContain('    at ');
+  });
+});
+
+describe.runIf(isRoot)('on real paths (skipped unless root, because namespaces are made)', () => {
+  test('the quick form measures every path, says that there is no VF, draws the figure, and leaves nothing', async () => {
+    const child = bench('nic', '--quick', '--runs', '1', '--out', join(scratch, 'quick'));
+    const { exitCode, stdout, stderr } = await child;
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 });
+    expect(stdout.split('\n')[0]).toBe('no VF here: what stands in for it is "direct (no VF)", which is not SR-IOV');
+    for (const title of ['direct (no VF)', 'macvlan', 'NAT (Plimsoll)', 'NAT (Docker)', 'overlay (VXLAN)'])
+      expect(stdout).toContain(title);
+    const { results, partial } = read(join(scratch, 'quick'));
+    const ids = results.map(({ id }) => id);
+    expect(partial).toBeUndefined();
+    expect(ids).toEqual(expect.arrayContaining(['nic.nat_over_direct_cpu', 'nic.prediction_error_max']));
+    for (const path of ['direct', 'macvlan', 'nat', 'docker_nat', 'overlay'])
+      for (const shape of ['1x64', '4x64'])
+        expect(ids).toEqual(expect.arrayContaining([`nic.${path}_cpu_us_${shape}`, `nic.${path}_pps_${shape}`]));
+    expect(ids.filter((id) => id.includes('sriov'))).toEqual([]);
+    expect(readdirSync(join(scratch, 'quick')).sort()).toEqual(['nic.json', 'nic.png', 'nic.svg']);
+    expect(leftBy(child.pid)).toEqual([]);
+  });
+
+  test('Ctrl-C in the middle keeps what there is, says that it is not whole, and leaves nothing', async () => {
+    const child = bench('nic', '--sizes', '64', '--ratios', '1', '--runs', '1000', '--out', join(scratch, 'cut'));
+    let said = '';
+    child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+    await expect.poll(() => said, { timeout: 60_000 }).toContain('round 3 of');
+    child.kill('SIGINT');
+    const { exitCode } = await child;
+    expect(exitCode).toBe(130);
+    const { results, partial } = read(join(scratch, 'cut'));
+    expect(partial).toBe('the bench was interrupted');
+    expect(results.find(({ id }) => id === 'nic.direct_cpu_us_1x64')?.runs).toBeGreaterThanOrEqual(2);
+    expect(leftBy(child.pid)).toEqual([]);
+  });
+});
