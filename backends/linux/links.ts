@@ -132,13 +132,19 @@ class LinuxLinks implements Links {
       opened.push(fd);
       return [...endAttributes(end, fd), ...queues];
     };
+    // The kernel looks for its name there, too (rtnl_newlink in net/core/rtnetlink.c), where an uplink may have it: eth0.
+    const isTaken = from !== namespace && getIfThere(netlink, spec.name).length > 0;
+    const asked = isTaken ? { ...spec, name: PASSING } : spec;
     try {
       const parent = kind.type === 'macvlan' ? [u32(IFLA.link, getLink(netlink, kind.parent).index)] : [];
-      const body = [linkHeader(), ...describe(spec), ...parent];
+      // One that a crash left on its way.
+      if (isTaken) removePassing(conversations.with(namespace));
+      const body = [linkHeader(), ...describe(asked), ...parent];
       netlink.request(RTM_NEWLINK, FLAG.create | FLAG.exclusive, [
         ...body,
         kindAttributes(kind, kind.type === 'veth' ? describe(kind.peer) : []),
       ]);
+      if (isTaken) renamePassing(conversations.with(namespace), spec.name);
     } catch (error) {
       if (errnoOf(error) === 'EEXIST' && isThere(conversations, spec)) return;
       throw error;
@@ -245,6 +251,22 @@ function isThere(conversations: Conversations, { namespace, name, kind }: LinkSp
     case 'macvlan':
       return getIfThere(conversations.with(''), kind.parent)[0]?.index === found.link;
   }
+}
+
+/** What a link is called until it is where the name that it is to have is free. */
+const PASSING = 'plm-passing';
+
+function renamePassing(netlink: Netlink, name: string): void {
+  try {
+    netlink.request(RTM_SETLINK, 0, [linkHeader({ index: getLink(netlink, PASSING).index }), text(IFLA.ifname, name)]);
+  } catch (error) {
+    removePassing(netlink);
+    throw error;
+  }
+}
+
+function removePassing(netlink: Netlink): void {
+  for (const { index } of getIfThere(netlink, PASSING)) netlink.request(RTM_DELLINK, 0, [linkHeader({ index })]);
 }
 
 /** A link that is too small for IPv6, or whose kernel has none, has no such file. */

@@ -71,6 +71,25 @@ export const linksContract: readonly ContractCase[] = [
     },
   },
   {
+    name: 'a macvlan in a namespace may be called as its parent is called',
+    async run(fixture) {
+      const { readBack } = fixture;
+      await fixture.another('other');
+      await makeNamespaces(fixture, ['web', 'db']);
+      const macvlan = (namespace: string): LinkSpec => ({
+        namespace,
+        name: 'eth0',
+        alias: 'contract',
+        kind: { type: 'macvlan', parent: 'eth0' },
+      });
+      assertApplied(await create(fixture, [macvlan('web'), macvlan('db')]), 2);
+      // Another time it is there.
+      assertApplied(await create(fixture, [macvlan('web')]), 1);
+      for (const namespace of ['web', 'db'])
+        assert.equal((await readBack.link({ namespace, name: 'eth0' }))?.type, 'macvlan');
+    },
+  },
+  {
     name: 'create makes a macvlan into a namespace; without its parent: ENODEV',
     async run(fixture) {
       const { readBack } = fixture;
