@@ -9,7 +9,9 @@ import { serveSink } from '../../bench/nic/peer-server.ts';
 import { predictionLines } from '../../bench/nic/predictions.ts';
 import { BASELINE, improvements, ratesOf, resultsOf } from '../../bench/nic/results.ts';
 import { type NicSite, ownSite } from '../../bench/nic/site.ts';
+import { withSinkAddress } from '../../bench/nic/sink-card.ts';
 import { packetRateTable } from '../../bench/nic/table.ts';
+import { OWN_WIRE } from '../../bench/nic/wire.ts';
 import type { Functions, PacketPath } from '../report/packet-paths.ts';
 import { type NicArguments, numbersOf, placeOf } from './bench-nic-options.ts';
 import type { BenchRun, Progress } from './benches.ts';
@@ -79,7 +81,7 @@ async function siteOf(
   const { host, port } = placeOf('peer', peer);
   const sink = await openPeerSink(host, port);
   try {
-    const site = await cardSite({ pf, containers, takeDownLink }, sink, sink.address);
+    const site = await cardSite({ pf, containers, takeDownLink }, sink, OWN_WIRE.sink);
     return { site, functions: site.functions };
   } catch (error) {
     await sink.close();
@@ -91,10 +93,8 @@ async function siteOf(
 export async function nicSink({ pf, listen }: NicArguments, onEvent: Progress, signal: AbortSignal): Promise<void> {
   if (pf === undefined) throw new UsageError('--sink: name the card on which packets come, too: --pf ens1');
   const { host, port } = listen === undefined ? {} : placeOf('listen', listen);
-  await serveSink(
-    { link: pf, ...(host !== undefined && { address: host }), ...(port !== undefined && { port }), onEvent },
-    signal,
-  );
+  const where = { ...(host !== undefined && { address: host }), ...(port !== undefined && { port }) };
+  await withSinkAddress(pf, () => serveSink({ link: pf, ...where, onEvent }, signal));
 }
 
 async function told(

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { identityOf } from '../../backends/linux/owner.ts';
 import { startEcho } from '../../bench/nic/echo.ts';
-import { type Generating, warmUp } from '../../bench/nic/generator.ts';
+import { cpusHere, type Generating, warmUp } from '../../bench/nic/generator.ts';
 import { Senders } from '../../bench/nic/generators/processes.ts';
 import { sendmmsg } from '../../bench/nic/generators/sendmmsg.ts';
 import { trafgen } from '../../bench/nic/generators/trafgen.ts';
@@ -160,6 +160,25 @@ describe.skipIf(reason !== null)('the packet bench', () => {
       expect(others).toBeLessThan(20);
       const { packets, bytes } = since(before, after);
       expect(after.linkBytes - before.linkBytes - 42 * others).toBe(bytes + 14 * packets);
+    });
+  });
+
+  test('senders are spread over the CPUs that this process may use', async () => {
+    await withPlace('spread', 2, async (place) => {
+      const generator = sendmmsg();
+      try {
+        const earlier = children();
+        const generating = await generator.start(place, { containers: place.containers, payloadBytes: 64 });
+        const cpuOf = (pid: number): string =>
+          /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync(`/proc/${pid}/task/${pid}/status`, 'utf8'))![1]!;
+        const own = children().filter((pid) => !earlier.includes(pid));
+        await generating.sent();
+        const [last, other = last] = cpusHere();
+        expect(own.map(cpuOf).toSorted()).toEqual([String(last), String(other)].toSorted());
+        await generating.stop();
+      } finally {
+        await generator.close();
+      }
     });
   });
 
