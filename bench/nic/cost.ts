@@ -1,6 +1,13 @@
 import { closeSync } from 'node:fs';
-import { Datagrams, DATAGRAMS_A_CALL } from '../../backends/linux/stream-calls.ts';
-import { AF_INET, connectSocket, openSocket, SOCK_DGRAM, socketAddress } from '../../backends/linux/syscalls.ts';
+import { Datagrams, DATAGRAMS_A_CALL, EAGAIN } from '../../backends/linux/stream-calls.ts';
+import {
+  AF_INET,
+  connectSocket,
+  openSocket,
+  refusalOf,
+  SOCK_DGRAM,
+  socketAddress,
+} from '../../backends/linux/syscalls.ts';
 import { parseAddress } from '../../src/host/ipv4.ts';
 import type { PinnedThread } from '../pinned-thread.ts';
 import type { NicPlace } from './place.ts';
@@ -8,6 +15,8 @@ import { FLOOD_PORT, insistOnFrames } from './sink.ts';
 
 /** What of a flood may not arrive, or be somebody else's packet, and the figure still be one of this flood. */
 const STRAY = 0.001;
+/** A card that sends nothing for so long will not. */
+const ROOM_WITHIN_NS = 10e9;
 
 /** A place whose containers send from this very thread, so that all of a packet's way is paid by it. */
 export class CostMeter {
@@ -38,8 +47,11 @@ export class CostMeter {
     const before = await this.#place.sink.counts();
     const begunNs = this.#thread.spentNs();
     let sent = 0;
-    for (let turn = 0; sent < packets; turn++)
-      sent += Math.max(0, datagrams.send(fds[turn % fds.length]!, DATAGRAMS_A_CALL));
+    for (let turn = 0; sent < packets; turn++) {
+      const gone = datagrams.send(fds[turn % fds.length]!, DATAGRAMS_A_CALL);
+      if (gone < 0) this.#insistPassing(-gone, begunNs);
+      else sent += gone;
+    }
     const tookNs = this.#thread.spentNs() - begunNs;
     const after = await this.#place.sink.counts();
     const { path } = this.#place;
@@ -50,6 +62,13 @@ export class CostMeter {
         `${path.name}: of ${sent} packets ${arrived} came to the wire's other end: there is nothing to measure`,
       );
     return tookNs / 1000 / arrived;
+  }
+
+  /** Where a queue is full there is room again soon. @throws Error for anything else, and where there is not */
+  #insistPassing(number: number, begunNs: number): void {
+    if (number === EAGAIN && this.#thread.spentNs() - begunNs < ROOM_WITHIN_NS) return;
+    const { message } = refusalOf(number, 'sendmmsg');
+    throw new Error(`${this.#place.path.name}: ${message}: is every link of it up?`);
   }
 
   close(): void {

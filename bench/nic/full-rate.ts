@@ -11,8 +11,6 @@ const WARM_UP_MS = 50;
 /** All that a path passes, while each container sends as fast as it can. */
 export interface FullRate {
   readonly packetsPerSec: number;
-  /** Share of what was sent that did not come. */
-  readonly loss: number;
   /** Microseconds of CPU for each packet that came: of the senders, and of the whole host, idling left out. */
   readonly senderUs: number;
   readonly hostUs: number;
@@ -32,7 +30,6 @@ export async function measureFullRate(
     const read = async () => ({
       ms: monotonicMs(),
       counts: await place.sink.counts(),
-      sent: (await generating.sent()).packets,
       senderUs: generating.cpuUs(),
       hostUs: busyUs(),
     });
@@ -44,7 +41,6 @@ export async function measureFullRate(
     if (came <= 0) throw new Error(`${path.name}: nothing came to the sink in ${forMs} ms`);
     return {
       packetsPerSec: (came * 1000) / (after.ms - before.ms),
-      loss: Math.max(0, 1 - came / (after.sent - before.sent)),
       senderUs: (after.senderUs - before.senderUs) / came,
       hostUs: (after.hostUs - before.hostUs) / came,
     };

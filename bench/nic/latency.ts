@@ -1,6 +1,7 @@
 import { linuxClock } from '../../backends/linux/clock.ts';
 import type { NicCase } from './costs.ts';
 import type { Generator } from './generator.ts';
+import type { PacketProcesses } from './packet-processes.ts';
 import type { NicPlace } from './place.ts';
 import { startConversing, type Transactions } from './request-response.ts';
 
@@ -17,16 +18,18 @@ export async function measureLatency(
   generator: Generator,
   packetsPerSec: number,
   forMs: number,
+  askers: PacketProcesses,
 ): Promise<Transactions> {
   const containers = place.containers.slice(0, count);
   const generating = await generator.start(place, { containers, payloadBytes, packetsPerSec: packetsPerSec / count });
   try {
-    const conversing = await startConversing(place, {
+    const asking = {
       containers: containers.slice(0, 1),
       protocol: 'udp',
       payloadBytes,
       asksPerSec: ASKS_PER_SEC,
-    });
+    } as const;
+    const conversing = await startConversing(place, asking, askers);
     await linuxClock.sleep(forMs);
     return await conversing.stop();
   } finally {
@@ -40,12 +43,10 @@ export async function measureTransactions(
   { payloadBytes, containers }: NicCase,
   protocol: 'udp' | 'tcp',
   forMs: number,
+  askers: PacketProcesses,
 ): Promise<Transactions> {
-  const conversing = await startConversing(place, {
-    containers: place.containers.slice(0, containers),
-    protocol,
-    payloadBytes,
-  });
+  const asking = { containers: place.containers.slice(0, containers), protocol, payloadBytes };
+  const conversing = await startConversing(place, asking, askers);
   await linuxClock.sleep(forMs);
   return await conversing.stop();
 }

@@ -1,5 +1,6 @@
 import { Interrupted } from '../../src/scenario/run.ts';
 import type { GoOn } from '../attach.ts';
+import { measureCeilings } from './ceiling.ts';
 import { caseName, measureCosts, type MeasuredCase, type NicCase } from './costs.ts';
 import { type FrameRates, findFrameRates } from './frame-rates.ts';
 import { type FullRate, measureFullRate } from './full-rate.ts';
@@ -7,6 +8,8 @@ import type { Generator } from './generator.ts';
 import { sendmmsg } from './generators/sendmmsg.ts';
 import { LOADS, measureLatency, measureTransactions } from './latency.ts';
 import type { PathSpec } from './paths.ts';
+import { PacketProcesses } from './packet-processes.ts';
+import type { NicPlace } from './place.ts';
 import type { Transactions } from './request-response.ts';
 import type { NicSite } from './site.ts';
 
@@ -33,6 +36,8 @@ export interface NicOptions {
 export interface NicMeasured {
   readonly costs: MeasuredCase[];
   readonly full: Measured<FullRate[]>[];
+  /** Of the fastest path, by a sender that has less to do. */
+  readonly ceilings: Measured<FullRate>[];
   readonly frames: Measured<FrameRates>[];
   /** By share of the partial drop rate. */
   readonly latencies: Measured<{ readonly load: number; readonly taken: Transactions }>[];
@@ -54,7 +59,7 @@ export async function measureNic(site: NicSite, options: NicOptions): Promise<Ni
     if (signal?.aborted === true) throw new Interrupted('the bench was interrupted');
     if (what !== undefined) onProgress(`nic: ${what}`);
   };
-  const measured: NicMeasured = { costs: [], full: [], frames: [], latencies: [], transactions: [] };
+  const measured: NicMeasured = { costs: [], full: [], ceilings: [], frames: [], latencies: [], transactions: [] };
   const generator = sendmmsg();
   try {
     goOn(`${site.shown.length} paths, and ${site.parts.length} that tell what each part of a way costs`);
@@ -70,6 +75,7 @@ export async function measureNic(site: NicSite, options: NicOptions): Promise<Ni
     measured.costs.push(...[...cases, ...casesOf(site.parts)].map((each) => ({ ...each, roundsUs: [] })));
     await measureCosts(site, measured.costs, runs, goOn);
     await measureRates(site, cases, runs, generator, measured, goOn);
+    measured.ceilings.push(...(await measureCeilings(site, cases, FULL_RATE_MS)));
     if (!isQuick) await measureMore(site, cases, generator, measured, goOn);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
@@ -107,28 +113,48 @@ async function measureMore(
   site: NicSite,
   cases: readonly NicCase[],
   generator: Generator,
+  measured: NicMeasured,
+  goOn: GoOn,
+): Promise<void> {
+  const askers = new PacketProcesses();
+  try {
+    for (const [path, own] of Map.groupBy(cases, (each) => each.path)) {
+      const place = await site.place(path);
+      const echo = await place.echo();
+      try {
+        for (const of of own) {
+          goOn(`rates without loss, latency, requests: ${caseName(of)}, ${cases.indexOf(of) + 1} of ${cases.length}`);
+          await measureOne(place, of, generator, askers, measured, goOn);
+        }
+      } finally {
+        await echo.close();
+      }
+    }
+  } finally {
+    await askers.close();
+  }
+}
+
+async function measureOne(
+  place: NicPlace,
+  of: NicCase,
+  generator: Generator,
+  askers: PacketProcesses,
   { full, frames, latencies, transactions }: NicMeasured,
   goOn: GoOn,
 ): Promise<void> {
-  for (const [index, of] of cases.entries()) {
-    const place = await site.place(of.path);
-    goOn(`rates without loss, latency, requests: ${caseName(of)}, ${index + 1} of ${cases.length}`);
-    const most = Math.max(...full[index]!.is.map(({ packetsPerSec }) => packetsPerSec)) * BEYOND;
-    const found = await findFrameRates(place, of, generator, most);
-    frames.push({ of, is: found });
-    goOn();
-    const echo = await place.echo();
-    try {
-      for (const load of LOADS) {
-        const taken = await measureLatency(place, of, generator, found.pdr.packetsPerSec * load, LATENCY_MS);
-        latencies.push({ of, is: { load, taken } });
-      }
-      for (const protocol of ['udp', 'tcp'] as const) {
-        const taken = await measureTransactions(place, of, protocol, LATENCY_MS);
-        transactions.push({ of, is: { protocol, taken } });
-      }
-    } finally {
-      await echo.close();
-    }
+  const own = full.find((each) => caseName(each.of) === caseName(of))!;
+  const most = Math.max(...own.is.map(({ packetsPerSec }) => packetsPerSec)) * BEYOND;
+  const found = await findFrameRates(place, of, generator, most);
+  frames.push({ of, is: found });
+  goOn();
+  for (const load of LOADS) {
+    const packetsPerSec = found.pdr.packetsPerSec * load;
+    const taken = await measureLatency(place, of, generator, packetsPerSec, LATENCY_MS, askers);
+    latencies.push({ of, is: { load, taken } });
+  }
+  for (const protocol of ['udp', 'tcp'] as const) {
+    const taken = await measureTransactions(place, of, protocol, LATENCY_MS, askers);
+    transactions.push({ of, is: { protocol, taken } });
   }
 }

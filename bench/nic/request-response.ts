@@ -1,7 +1,7 @@
 import { cpusHere, type FloodPlace } from './generator.ts';
 import { Latencies } from './latencies.ts';
 import type { Asked, AskOrder } from './packet-order.ts';
-import { PacketProcess } from './packet-process.ts';
+import type { PacketProcesses } from './packet-processes.ts';
 import type { PathContainer } from './picture.ts';
 import { ECHO_PORT } from './sink.ts';
 
@@ -34,13 +34,11 @@ export interface Conversing {
 export async function startConversing(
   { root }: Pick<FloodPlace, 'root'>,
   conversation: Conversation,
+  pool: PacketProcesses,
 ): Promise<Conversing> {
   const { containers, protocol, payloadBytes, asksPerSec } = conversation;
   const cpus = cpusHere();
-  const processes = containers.map(() => new PacketProcess());
-  const end = async (): Promise<void> => {
-    await Promise.all(processes.map((each) => each.end()));
-  };
+  const processes = containers.map(() => pool.take());
   try {
     await Promise.all(
       containers.map(({ namespace, target }, index) => {
@@ -59,15 +57,18 @@ export async function startConversing(
     );
     await Promise.all(processes.map((each) => each.ask('go')));
   } catch (error) {
-    await end();
+    await pool.end(processes);
     throw error;
   }
   return {
     stop: async () => {
       try {
-        return transactionsOf(await Promise.all(processes.map((each) => each.ask<Asked>('stop'))));
-      } finally {
-        await end();
+        const asked = await Promise.all(processes.map((each) => each.ask<Asked>('stop')));
+        pool.giveBack(processes);
+        return transactionsOf(asked);
+      } catch (error) {
+        await pool.end(processes);
+        throw error;
       }
     },
   };

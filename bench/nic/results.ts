@@ -13,7 +13,7 @@ const idOf = (of: NicCase, what: string): string => `nic.${of.path.name.replaceA
 
 /** Every figure of the paths that people choose between, and how they compare. */
 export function resultsOf(measured: NicMeasured, errorMax: number | null, functions: Functions): BenchResult[] {
-  const { costs, full, frames, latencies, transactions } = measured;
+  const { costs, full, ceilings, frames, latencies, transactions } = measured;
   const shown = new Set(full.map(({ of }) => of.path.name));
   return [
     ...comparedCosts(costs),
@@ -41,6 +41,7 @@ export function resultsOf(measured: NicMeasured, errorMax: number | null, functi
         ),
       ]),
     ...comparedRates(measured, functions),
+    ...ceilings.map(({ of, is }) => result(idOf(of, 'segmented_pps'), 'packets/s', [is.packetsPerSec])),
     ...frames.flatMap(({ of, is: { ndr, pdr } }) => [
       result(idOf(of, 'ndr_pps'), 'packets/s', [ndr.packetsPerSec]),
       result(idOf(of, 'pdr_pps'), 'packets/s', [pdr.packetsPerSec]),

@@ -1,7 +1,9 @@
+import { limitLines } from '../../bench/nic/ceiling.ts';
 import { calibrate } from '../../bench/nic/calibration.ts';
 import { cardSite } from '../../bench/nic/card-site.ts';
 import { caseName } from '../../bench/nic/costs.ts';
 import { type NicEnvironment, readEnvironment } from '../../bench/nic/environment.ts';
+import { limitsTable } from '../../bench/nic/limits-table.ts';
 import { measureNic, type NicMeasured } from '../../bench/nic/nic.ts';
 import { lookForNoise, type Noise, noiseLines, noiseOf, type Series, watchForNoise } from '../../bench/nic/noise.ts';
 import { openPeerSink } from '../../bench/nic/peer-sink.ts';
@@ -116,14 +118,18 @@ async function told(
       '',
       ...packetRateTable(ratesOf(measured), { functions, over: BASELINE }),
       '',
+      ...limitLines(measured, functions),
+      '',
+      ...limitsTable(measured, functions),
+      '',
       ...(judged === null ? [] : [predictionLines(judged.fit)]),
       ...noiseLines(environment.noise),
       '',
     ].join('\n'),
-    files: {
+    files: async () => ({
       ...(await figureFiles(measured, functions, environment.machine)),
       ...(isAsked && judged && { 'calibration.json': `${JSON.stringify(judged.calibration, null, 2)}\n` }),
-    },
+    }),
     ...(measured.partial && { partial: measured.partial }),
   };
 }

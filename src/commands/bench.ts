@@ -60,7 +60,7 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
       ...(earlier && { changes }),
     };
     const written = `${JSON.stringify(document, null, 2)}\n`;
-    if (out !== undefined) writeAll(out, { [`${name}.json`]: written, ...files });
+    if (out !== undefined) writeAll(out, { [`${name}.json`]: written, ...(await files?.()) });
     process.stdout.write(json ? written : (text ?? linesOf(results, changes)));
     if (!json && text !== undefined) process.stdout.write(changeLines(changes));
     process.exitCode = EXIT.held;

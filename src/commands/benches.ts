@@ -20,8 +20,8 @@ export interface BenchRun {
   readonly results: readonly BenchResult[];
   /** For a terminal; a line for each result unless set. */
   readonly text?: string;
-  /** To be written beside the results, by name. */
-  readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  /** What can be written beside the results, by name. */
+  readonly files?: () => Promise<Readonly<Record<string, string | Uint8Array>>>;
   /** Why it is not whole. */
   readonly partial?: Error;
 }

@@ -3,7 +3,10 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import type { ContractCase } from './contract.ts';
 import { linuxFunctionsContract } from './linux-functions-contract.ts';
+import { linksContract } from './links.ts';
 import { linuxFunctionsCrashContract } from './linux-functions-crash.ts';
+import { packetCardsContract } from './linux-packet-cards.ts';
+import { pktgenContract } from './linux-packets.ts';
 import { runOnLinux, waitUntil } from './linux.ts';
 import { virtualFunctionLinksContract } from './virtual-function-links.ts';
 import { virtualFunctionsContract } from './virtual-functions.ts';
@@ -14,6 +17,10 @@ export const GUEST_CONTRACTS: Readonly<Record<string, readonly ContractCase[]>> 
   'links of virtual functions': virtualFunctionLinksContract,
   'virtual functions on Linux alone': linuxFunctionsContract,
   'an engine with virtual functions': linuxFunctionsCrashContract,
+  'the packet bench with cards': packetCardsContract,
+  'the packet bench by the kernel': pktgenContract,
+  // This kernel, too, is asked for what was mended for it.
+  'links of a kernel before 6.18': linksContract.filter(({ name }) => name.startsWith('a macvlan in a namespace')),
 };
 
 const LINKS = '/sys/class/net';

@@ -9,6 +9,7 @@ import { identityOf } from '../../backends/linux/owner.ts';
 import { sweepDeadRuns } from '../../backends/linux/runs.ts';
 import { sendmmsg } from '../../bench/nic/generators/sendmmsg.ts';
 import { PEER_PORT } from '../../bench/nic/peer-protocol.ts';
+import { PacketProcesses } from '../../bench/nic/packet-processes.ts';
 import { startConversing } from '../../bench/nic/request-response.ts';
 import type { Sink, SinkCounts } from '../../bench/nic/sink.ts';
 import { waitUntil, whyNotHere } from './linux.ts';
@@ -118,12 +119,14 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
       } finally {
         await generator.close();
       }
-      const conversing = await startConversing(place, {
-        containers: place.containers,
-        protocol: 'tcp',
-        payloadBytes: 9,
-      });
-      expect((await conversing.stop()).lost).toBe(0);
+      const askers = new PacketProcesses();
+      try {
+        const conversation = { containers: place.containers, protocol: 'tcp', payloadBytes: 9 } as const;
+        const conversing = await startConversing(place, conversation, askers);
+        expect((await conversing.stop()).lost).toBe(0);
+      } finally {
+        await askers.close();
+      }
       const other = start('c0', 'client');
       expect((await other.ask(...OPEN))['error']).toMatch(
         /^HostError: bench nic --peer 198\.19\.0\.1:47891: it serves 198\.19\.0\.2:\d+, and one at a time: try later/,

@@ -1,7 +1,7 @@
 // The parts of the packet bench on real packets: what is sent, what is counted, what is answered.
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
 import { identityOf } from '../../backends/linux/owner.ts';
 import { startEcho } from '../../bench/nic/echo.ts';
 import { cpusHere, type Generating, warmUp } from '../../bench/nic/generator.ts';
@@ -9,6 +9,7 @@ import { Senders } from '../../bench/nic/generators/processes.ts';
 import { sendmmsg } from '../../bench/nic/generators/sendmmsg.ts';
 import { trafgen } from '../../bench/nic/generators/trafgen.ts';
 import { udpSegment } from '../../bench/nic/generators/udp-segment.ts';
+import { PacketProcesses } from '../../bench/nic/packet-processes.ts';
 import { startConversing } from '../../bench/nic/request-response.ts';
 import { insistOnFrames } from '../../bench/nic/sink.ts';
 import { come, countsOf, HEADERS_BYTES, insistExact, insistPaced, since } from './linux-packets.ts';
@@ -17,6 +18,9 @@ import { type PacketWires, withPlace } from './packet-place.ts';
 
 const reason = whyNotHere();
 if (reason !== null) process.stdout.write(`skipped: the packet bench on Linux: ${reason}\n`);
+
+const askers = new PacketProcesses();
+afterAll(() => askers.close());
 
 const children = (): number[] =>
   readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number);
@@ -59,7 +63,7 @@ describe.skipIf(reason !== null)('the packet bench', () => {
       const echo = await startEcho(place.sinkFile);
       try {
         const containers = [{ namespace: 'c0', target: '10.99.0.1' }];
-        const conversing = await startConversing(place, { containers, protocol: 'udp', payloadBytes: 8 });
+        const conversing = await startConversing(place, { containers, protocol: 'udp', payloadBytes: 8 }, askers);
         expect((await conversing.stop()).lost).toBe(0);
       } finally {
         await echo.close();
@@ -216,14 +220,14 @@ describe.skipIf(reason !== null)('the packet bench', () => {
   test.for(['udp', 'tcp'] as const)('asks and is answered by %s', async (protocol) => {
     await withPlace('asks', 2, async (place) => {
       const { containers, sinkFile } = place;
-      await expect(startConversing(place, { containers, protocol, payloadBytes: 1 })).rejects.toThrow(
+      await expect(startConversing(place, { containers, protocol, payloadBytes: 1 }, askers)).rejects.toThrow(
         protocol === 'udp' ? /nobody answers at 198\.19\.\d\.1 udp port 7/ : /ECONNREFUSED/,
       );
       const echo = await startEcho(sinkFile);
       try {
         await expect(startEcho(sinkFile)).rejects.toThrow(/port 7 .*EADDRINUSE/);
         for (const payloadBytes of [1, 1400]) {
-          const conversing = await startConversing(place, { containers, protocol, payloadBytes });
+          const conversing = await startConversing(place, { containers, protocol, payloadBytes }, askers);
           const begunMs = performance.now();
           await waitUntil(() => performance.now() - begunMs > 200, 'some to be answered');
           const { count, lost, perSec, latencies } = await conversing.stop();

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,6 +24,12 @@ const read = (folder: string) => Document.parse(JSON.parse(readFileSync(join(fol
 /** What carries the mark of a bench's process. */
 const leftBy = (pid: number | undefined): string[] =>
   existsSync('/run/netns') ? readdirSync('/run/netns').filter((name) => name.startsWith(`plimsoll-run-${pid}-`)) : [];
+
+async function until(child: ReturnType<typeof bench>, line: string): Promise<void> {
+  let said = '';
+  child.stderr.on('data', (text: Buffer) => (said += text.toString()));
+  await expect.poll(() => said, { timeout: 100_000 }).toContain(line);
+}
 
 describe('what it is not', () => {
   test.each([
@@ -63,15 +70,43 @@ describe.runIf(isRoot)('on real paths (skipped unless root, because namespaces a
 
   test('Ctrl-C in the middle keeps what there is, says that it is not whole, and leaves nothing', async () => {
     const child = bench('nic', '--sizes', '64', '--ratios', '1', '--runs', '1000', '--out', join(scratch, 'cut'));
-    let said = '';
-    child.stderr.on('data', (text: Buffer) => (said += text.toString()));
-    await expect.poll(() => said, { timeout: 60_000 }).toContain('round 3 of');
+    await until(child, 'round 3 of');
     child.kill('SIGINT');
     const { exitCode } = await child;
     expect(exitCode).toBe(130);
     const { results, partial } = read(join(scratch, 'cut'));
     expect(partial).toBe('the bench was interrupted');
     expect(results.find(({ id }) => id === 'nic.direct_cpu_us_1x64')?.runs).toBeGreaterThanOrEqual(2);
+    expect(leftBy(child.pid)).toEqual([]);
+  });
+
+  test('a sender that is killed ends it: told, kept as far as it came, and nothing left', async () => {
+    const child = bench('nic', '--quick', '--out', join(scratch, 'killed'));
+    await until(child, 'packets a second, round 1 of');
+    const senders = execFileSync('ps', ['-o', 'pid=,args=', '--ppid', String(child.pid)], { encoding: 'utf8' })
+      .split('\n')
+      .filter((line) => line.includes('processes/packets'))
+      .map((line) => Number.parseInt(line, 10));
+    expect(senders.length).toBeGreaterThan(0);
+    for (const pid of senders) process.kill(pid, 'SIGKILL');
+    const { exitCode, stderr } = await child;
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/plimsoll: .*sends from c\d.* has ended/);
+    const { results, partial } = read(join(scratch, 'killed'));
+    expect(partial).toContain('has ended');
+    expect(results.map(({ id }) => id)).toContain('nic.nat_over_direct_cpu');
+    expect(leftBy(child.pid)).toEqual([]);
+  });
+
+  test('a link that goes down ends it: told, kept as far as it came, and nothing left', async () => {
+    const child = bench('nic', '--sizes', '64', '--ratios', '1', '--runs', '1000', '--out', join(scratch, 'down'));
+    await until(child, 'round 3 of');
+    const own = leftBy(child.pid).find((name) => name.endsWith('-nic-macvlan'))!;
+    execFileSync('ip', ['-n', own, 'link', 'set', 'dev', 'up0', 'down']);
+    const { exitCode, stderr } = await child;
+    expect(exitCode).toBe(1);
+    expect(stderr).toMatch(/plimsoll: .*(?:macvlan: |nothing that c0 sends)/);
+    expect(read(join(scratch, 'down')).results.map(({ id }) => id)).toContain('nic.nat_over_direct_cpu');
     expect(leftBy(child.pid)).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { execa } from 'execa';
@@ -36,4 +36,15 @@ test('the runner of mutants tells caught, survived, unfitting and already red ap
   } finally {
     rmSync(folder, { recursive: true });
   }
+});
+
+test('every mutant that is kept still fits the code, in one place', () => {
+  const lists = readdirSync(path.join(root, 'test/mutants')).map((list) => path.join(root, 'test/mutants', list));
+  const mutants = lists.flatMap(
+    (list) => JSON.parse(readFileSync(list, 'utf8')) as { file: string; find: string; why: string }[],
+  );
+  const unfitting = mutants.filter(
+    ({ file, find }) => readFileSync(path.join(root, file), 'utf8').split(find).length !== 2,
+  );
+  expect(unfitting.map(({ file, why }) => `${file}: ${why}`)).toEqual([]);
 });

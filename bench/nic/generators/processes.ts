@@ -1,5 +1,5 @@
 import type { FloodOrder, Sent } from '../packet-order.ts';
-import { PacketProcess } from '../packet-process.ts';
+import { PacketProcesses } from '../packet-processes.ts';
 import {
   cpusHere,
   type Flood,
@@ -11,11 +11,10 @@ import {
 } from '../generator.ts';
 import { FLOOD_PORT } from '../sink.ts';
 
-/** Processes that send by system calls. They are kept between floods: a search begins hundreds. */
+/** Processes that send by system calls. */
 export class Senders {
   readonly #name: GeneratorName;
-  readonly #idle: PacketProcess[] = [];
-  readonly #all = new Set<PacketProcess>();
+  readonly #processes = new PacketProcesses();
 
   constructor(name: GeneratorName) {
     this.#name = name;
@@ -25,7 +24,7 @@ export class Senders {
     const { containers, payloadBytes, packetsPerSec } = flood;
     await warmUp(place, containers);
     const cpus = cpusHere();
-    const processes = containers.map(() => this.#take());
+    const processes = containers.map(() => this.#processes.take());
     try {
       await Promise.all(
         containers.map(async ({ namespace, target }, index) => {
@@ -44,7 +43,7 @@ export class Senders {
       );
       await Promise.all(processes.map((each) => each.ask('go')));
     } catch (error) {
-      await this.#end(processes);
+      await this.#processes.end(processes);
       throw error;
     }
     return {
@@ -54,35 +53,17 @@ export class Senders {
         try {
           const sent = together(await Promise.all(processes.map((each) => each.ask<Sent>('stop'))));
           for (const each of processes) each.spentUs();
-          this.#idle.push(...processes);
+          this.#processes.giveBack(processes);
           return sent;
         } catch (error) {
-          await this.#end(processes);
+          await this.#processes.end(processes);
           throw error;
         }
       },
     };
   }
 
-  #take(): PacketProcess {
-    for (;;) {
-      const kept = this.#idle.pop();
-      if (kept === undefined) break;
-      if (!kept.isGone) return kept;
-      this.#all.delete(kept);
-    }
-    const process = new PacketProcess();
-    this.#all.add(process);
-    return process;
-  }
-
-  async #end(processes: readonly PacketProcess[]): Promise<void> {
-    await Promise.all(processes.map((each) => each.end()));
-    for (const each of processes) this.#all.delete(each);
-  }
-
   async close(): Promise<void> {
-    await this.#end([...this.#all]);
-    this.#idle.length = 0;
+    await this.#processes.close();
   }
 }

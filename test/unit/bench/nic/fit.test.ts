@@ -92,6 +92,15 @@ describe('what is held out', () => {
     }
   });
 
+  test('has no say in what is fitted', () => {
+    const given = cases(0.02);
+    const { costs, cases: judged } = fitCosts(given, 1, 'a test');
+    const changed = given.map((each, index) => (judged[index]!.held ? { ...each, us: each.us * 3 } : each));
+    const again = fitCosts(changed, 1, 'a test');
+    expect(again.costs).toEqual(costs);
+    expect(again.errorMax).toBeGreaterThan(0.5);
+  });
+
   test('is judged within what the measurements are off by, a few times over', () => {
     for (const seed of seeds) expect(fitCosts(cases(0.02), seed, 'a test').errorMax).toBeLessThan(0.1);
   });
