@@ -164,7 +164,7 @@ function specOf({ bars, functions, over }: PacketRateFigure, title: string, line
 
 /** `1:4`, as containers to a wire. */
 const ratioLabel = (containers: number): string =>
-  `${containers === 1 ? 'one container' : `${containers} containers`} on the host (1:${containers})`;
+  `${containers === 1 ? 'one container' : `${containers} containers`} (1:${containers})`;
 
 /** What a share of the rounds is below, between neighbours in proportion. */
 function quantile(rounds: readonly number[], share: number): number {

@@ -54,9 +54,7 @@ describe('the figure of packet rates', () => {
     for (const [index, median] of [0.5, 0.75, 2, 2, 2.25].entries())
       expect(heights[index]! / heights[0]!).toBeCloseTo(median / 0.5, 3);
     const texts = textsOf(svg);
-    expect(texts.indexOf('one container on the host (1:1)')).toBeLessThan(
-      texts.indexOf('4 containers on the host (1:4)'),
-    );
+    expect(texts.indexOf('one container (1:1)')).toBeLessThan(texts.indexOf('4 containers (1:4)'));
     expect(texts.indexOf('64 B')).toBeLessThan(texts.indexOf('256 B'));
     expect(texts.filter((text) => /^(?:direct|NAT|overlay)/.test(text))).toEqual([
       'direct (no VF)',
@@ -111,7 +109,7 @@ describe('the figure of packet rates', () => {
     expect(svg).toMatch(/^<svg role="img" aria-labelledby="title desc"/);
     expect(svg).toContain('<title id="title">Improvement in packets per second over NAT (Plimsoll)</title>');
     expect(svg).toMatch(
-      /<desc id="desc">2 CPUs of a kind &lt;fast&gt;, Linux 6\.18\. .*direct \(no VF\), one container on the host \(1:1\), 64 B: 2\.25 \(2\.02 to 2\.48\)/,
+      /<desc id="desc">2 CPUs of a kind &lt;fast&gt;, Linux 6\.18\. .*direct \(no VF\), one container \(1:1\), 64 B: 2\.25 \(2\.02 to 2\.48\)/,
     );
     expect(svg.replaceAll(/ xmlns(?::xlink)?="[^"]*"/g, '')).not.toMatch(/href|url\(|https?:|<script|<image|@import/);
   });
