@@ -34,34 +34,46 @@ export const DATAGRAMS_A_CALL = 64;
 /** struct mmsghdr: a msghdr (56), unsigned int msg_len, padding. */
 const MMSGHDR_BYTES = 64;
 const MSG_LEN_AT = 56;
-const VECTOR_AT = DATAGRAMS_A_CALL * MMSGHDR_BYTES;
-const PAYLOAD_AT = VECTOR_AT + 16;
+/** struct iovec: address and length. */
+const IOVEC_BYTES = 16;
+const VECTORS_AT = DATAGRAMS_A_CALL * MMSGHDR_BYTES;
+const PAYLOADS_AT = VECTORS_AT + DATAGRAMS_A_CALL * IOVEC_BYTES;
 
-/** A batch of messages that share one payload, in one block of memory that does not move. */
+/** struct sockaddr_in. */
+const NAME_BYTES = 16;
+
+/** A batch of messages, each with a payload of its own as any real sender's have, in one block of memory that does not move. */
 class Messages {
   readonly block: unknown;
   readonly memory: Buffer;
 
-  constructor(payloadBytes: number) {
-    const bytes = PAYLOAD_AT + payloadBytes;
+  constructor(payloadBytes: number, to?: Buffer) {
+    const bytes = PAYLOADS_AT + DATAGRAMS_A_CALL * payloadBytes + NAME_BYTES;
     this.block = koffi.alloc('uint8_t', bytes);
     this.memory = Buffer.from(koffi.view(this.block, bytes)).fill(0);
     const start = koffi.address(this.block);
     for (let index = 0; index < DATAGRAMS_A_CALL; index++) {
-      this.memory.writeBigUInt64LE(start + BigInt(VECTOR_AT), index * MMSGHDR_BYTES + 16);
+      if (to !== undefined) {
+        this.memory.writeBigUInt64LE(start + BigInt(bytes - NAME_BYTES), index * MMSGHDR_BYTES);
+        this.memory.writeUInt32LE(NAME_BYTES, index * MMSGHDR_BYTES + 8);
+      }
+      const vectorAt = VECTORS_AT + index * IOVEC_BYTES;
+      this.memory.writeBigUInt64LE(start + BigInt(vectorAt), index * MMSGHDR_BYTES + 16);
       this.memory.writeBigUInt64LE(1n, index * MMSGHDR_BYTES + 24);
+      this.memory.writeBigUInt64LE(start + BigInt(PAYLOADS_AT + index * payloadBytes), vectorAt);
+      this.memory.writeBigUInt64LE(BigInt(payloadBytes), vectorAt + 8);
     }
-    this.memory.writeBigUInt64LE(start + BigInt(PAYLOAD_AT), VECTOR_AT);
-    this.memory.writeBigUInt64LE(BigInt(payloadBytes), VECTOR_AT + 8);
+    to?.copy(this.memory, bytes - NAME_BYTES);
   }
 }
 
-/** Datagrams of one size, to be sent by a connected socket. */
+/** Datagrams of one size, to be sent by a connected socket, or each with the address that it goes to. */
 export class Datagrams {
   readonly #messages: Messages;
 
-  constructor(payloadBytes: number) {
-    this.#messages = new Messages(payloadBytes);
+  /** @param to a `socketAddress`; of a connected socket none is needed */
+  constructor(payloadBytes: number, to?: Buffer) {
+    this.#messages = new Messages(payloadBytes, to);
   }
 
   /** Never waits. @returns how many went out, at most DATAGRAMS_A_CALL, or minus the error's number */

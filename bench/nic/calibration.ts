@@ -32,14 +32,14 @@ export async function calibrate(costs: readonly MeasuredCase[], environment: Rec
     }),
   );
   const kernel = typeof environment['kernel'] === 'string' ? `Linux ${environment['kernel']}` : 'this machine';
-  const about = `Fitted by "plimsoll bench nic --calibrate" on ${kernel} to paths over veth, with single datagrams by sendmmsg. No VF was measured.`;
+  const about = `Fitted by "plimsoll bench nic --calibrate" on ${kernel} to paths over veth, with single datagrams by sendmmsg. A wire is a veth, and each of its ends pays for half of it. No VF was measured.`;
   const fit = fitCosts(cases, SEED, about);
   return {
     fit,
     calibration: {
       about,
       environment,
-      nsPerHop: { ...fit.costs.nsPerHop },
+      nsPerHop: { ...fit.costs.nsPerHop, wire: (fit.costs.nsPerHop.veth ?? 0) / 2 },
       nsPerByte: fit.costs.nsPerByte,
       measured: fit.cases.map(({ path, payloadBytes, containers, hops: met, held, predictedUs }, index) => ({
         path,

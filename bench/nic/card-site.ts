@@ -15,6 +15,7 @@ import { insist, layPicture, type PathHost, type PathPicture, unlayPicture } fro
 import { dressHost, type NicPlace, undressHost } from './place.ts';
 import type { Sink } from './sink.ts';
 import type { NicSite } from './site.ts';
+import { undoAll } from './undo.ts';
 import { OWN_WIRE, SINK, type Wire } from './wire.ts';
 
 /** A site whose wire is that of a real card, and whose sink is another host's. */
@@ -36,6 +37,8 @@ export async function cardSite(options: CardOptions, sink: Sink, address: Ipv4Ad
     firewall: linuxFirewall(root),
     shaper: linuxShaper(root),
   };
+  // Once iptables has had a rule in a namespace its hooks stay: so all paths pass them, and not only those after Docker's.
+  await undressHost(root);
   let current: NicPlace | null = null;
   const leave = async (): Promise<void> => {
     await current?.close();
@@ -53,33 +56,27 @@ export async function cardSite(options: CardOptions, sink: Sink, address: Ipv4Ad
       return current;
     },
     close: async () => {
-      try {
-        await leave();
-      } finally {
-        await card.close();
-        await sink.close();
-      }
+      await undoAll([() => sink.close(), () => card.close(), leave]);
     },
   };
 
   async function lay(path: PathSpec): Promise<NicPlace> {
     // What is of the sink's own host is not here.
     const picture = withoutSink(path.picture(options.containers, wire));
-    const undo = async (): Promise<void> => {
-      if (path === vfPath) await moveFunctions(picture, 'back');
-      await undressHost(root, path);
-      await unlayPicture(host, picture);
-    };
+    const undo: (() => Promise<void>)[] = [() => unlayPicture(host, picture)];
     try {
       // The addresses of VFs come when their links are there.
       await layPicture(host, path === vfPath ? { ...picture, entries: [] } : picture);
       if (path === vfPath) {
         await moveFunctions(picture, 'in');
+        undo.push(() => moveFunctions(picture, 'back'));
         await wakeFunctions(picture);
       }
+      undo.push(() => undressHost(root));
       await dressHost(root, path);
     } catch (error) {
-      await undo();
+      // Of what fails as it is taken away again the first failure is the cause.
+      await undoAll(undo).catch(() => undefined);
       throw error;
     }
     return {
@@ -87,9 +84,9 @@ export async function cardSite(options: CardOptions, sink: Sink, address: Ipv4Ad
       root,
       containers: picture.containers,
       sink,
-      // It answers as long as it runs.
-      echo: async () => ({ close: async () => undefined }),
-      close: undo,
+      // It answers as long as it runs, and is no member of a tenant's network.
+      echo: picture.containers[0]!.target === address ? async () => ({ close: async () => undefined }) : null,
+      close: () => undoAll(undo),
     };
   }
 

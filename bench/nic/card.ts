@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { linuxClock, monotonicMs } from '../../backends/linux/clock.ts';
 import { makeOwnNamespace, ownNamespaceOf, removeNetwork } from '../../backends/linux/fabric.ts';
 import { linuxLinks } from '../../backends/linux/links.ts';
@@ -13,7 +12,9 @@ import type { PhysicalFunction, VfName } from '../../src/host/virtual-functions.
 import { useOf } from '../../src/network/cards.ts';
 import { macOf } from '../../src/network/names.ts';
 import type { Functions } from '../../src/report/packet-paths.ts';
+import { readHypervisor } from './environment.ts';
 import { insist } from './picture.ts';
+import { undoAll } from './undo.ts';
 import { OWN_WIRE } from './wire.ts';
 
 const OPERATION = 'bench nic --pf';
@@ -46,7 +47,7 @@ const machine = (): NetworkRoot => new NetworkRoot({ mark: runMark('nic'), own: 
 
 /**
  * Makes VFs, and takes the PF into a namespace of its own with an address for benchmarks: there no filter of the machine's is in
- * the way, and should this process be killed the kernel gives the link back. @throws HostError EBUSY where the host uses it
+ * the way, and should this process be killed the next bench, or run, gives the link back. @throws HostError EBUSY where the host uses it
  */
 export async function takeCard({ pf, containers, takeDownLink }: CardOptions): Promise<Card> {
   const own = machine();
@@ -59,17 +60,17 @@ export async function takeCard({ pf, containers, takeDownLink }: CardOptions): P
   const mark = runMark('nic-card');
   const there = { namespace: ownNamespaceOf(mark), name: pf };
   const vfs = vfsOf(before.physical, containers);
-  const undo: (() => Promise<void>)[] = [];
-  const close = async (): Promise<void> => {
-    for (const step of undo.toReversed()) await step();
-  };
+  const undo: (() => Promise<void>)[] = [
+    async () => insist(await links.set([{ namespace: '', name: pf, set: { up: before.link.up } }])),
+  ];
+  const close = (): Promise<void> => undoAll(undo);
   try {
     if (before.physical !== null && vfs.length > 0) {
       const { autoprobe } = before.physical;
-      undo.push(async () => {
-        insist(await functions.unbind(vfs));
-        insist(await functions.enable([{ pf, count: 0, autoprobe }]));
-      });
+      undo.push(
+        async () => insist(await functions.enable([{ pf, count: 0, autoprobe }])),
+        async () => insist(await functions.unbind(vfs)),
+      );
       insist(await links.set([{ namespace: '', name: pf, set: { up: true } }]));
       insist(await functions.enable([{ pf, count: vfs.length }]));
       insist(await functions.set(vfs.map((vf) => ({ ...vf, set: { mac: macOf(`${pf} ${vf.index}`) } }))));
@@ -77,14 +78,20 @@ export async function takeCard({ pf, containers, takeDownLink }: CardOptions): P
     }
     const { virtual } = await functions.list([]);
     const vfLinks = virtual.filter((vf) => vf.pf === pf && vf.link !== null).map(({ link }) => link!);
+    if (vfLinks.length !== vfs.length)
+      throw new HostError('ENODEV', OPERATION, pf, {
+        detail: `of ${vfs.length} VFs ${vfLinks.length} have a link: is their driver there?`,
+      });
     makeOwnNamespace(mark);
-    undo.push(async () => {
-      insist(await links.move([{ ...there, to: { namespace: '', name: pf } }]));
-      insist(await links.set([{ namespace: '', name: pf, set: { up: before.link.up } }]));
-      insist(await routing.add(before.entries));
-      await removeNetwork(mark);
-    });
+    undo.push(() => removeNetwork(mark));
     insist(await links.move([{ namespace: '', name: pf, to: there }]));
+    undo.push(
+      async () => {
+        if (before.link.up) insist(await links.set([{ namespace: '', name: pf, set: { up: true } }]));
+        insist(await routing.add(before.entries));
+      },
+      async () => insist(await links.move([{ ...there, to: { namespace: '', name: pf } }])),
+    );
     const root = new NetworkRoot({ mark, own: there.namespace });
     const { address, bits } = OWN_WIRE.uplink;
     insist(await linuxLinks(root).set([{ namespace: '', name: pf, set: { up: true, ipv6: false, forwarding: true } }]));
@@ -98,7 +105,8 @@ export async function takeCard({ pf, containers, takeDownLink }: CardOptions): P
       close,
     };
   } catch (error) {
-    await close();
+    // Of what fails as it is put back the first failure is the cause.
+    await close().catch(() => undefined);
     throw error;
   }
 }
@@ -145,19 +153,10 @@ function vfsOf(physical: PhysicalFunction | null, count: number): VfName[] {
   return Array.from({ length: count }, (_, index) => ({ pf, index }));
 }
 
-/** QEMU's igb is a card to the kernel, and its speed that of an emulator (hw/net/igb.c of QEMU). */
+/** An igb in a virtual machine is QEMU's: a card to the kernel, and its speed that of an emulator (hw/net/igb.c of QEMU). */
 function kindOf(physical: PhysicalFunction | null): Functions {
   if (physical === null) return 'none';
-  return physical.driver === 'igb' && vendor() === 'QEMU' ? 'emulated' : 'real';
-}
-
-function vendor(): string {
-  try {
-    return readFileSync('/sys/class/dmi/id/sys_vendor', 'utf8').trim();
-  } catch {
-    // A machine without a BIOS does not tell, and is no QEMU with an igb.
-    return '';
-  }
+  return physical.driver === 'igb' && readHypervisor() !== null ? 'emulated' : 'real';
 }
 
 /** @throws HostError ETIMEDOUT */

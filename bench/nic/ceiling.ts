@@ -12,7 +12,7 @@ const APART = 0.9;
 
 /**
  * What the fastest of the paths passes where datagrams are sent thirty-two a message, which spares the sender most of its own
- * work: if that is more, it was the sender that held it back before. Null where such messages cannot be sent here.
+ * work: if that is more, it was the sender that held it back before. Nothing where such messages cannot be sent here.
  */
 export async function measureCeilings(
   site: NicSite,
@@ -36,7 +36,8 @@ export async function measureCeilings(
 /** Whether the path or the sender is what limits each rate, in words. */
 export function limitLines({ full, ceilings }: NicMeasured, functions: Functions): string[] {
   const fastest = ceilings[0]?.of.path;
-  if (fastest === undefined) return [];
+  if (fastest === undefined)
+    return full.length === 0 ? [] : ['whether a path or its sender limits its rate was not measured'];
   const rateOf = ({ is }: Measured<readonly FullRate[]>): number =>
     median(is.map(({ packetsPerSec }) => packetsPerSec));
   const label = (path: string): string => pathLabel(path as PacketPath, functions);

@@ -1,13 +1,6 @@
 import { closeSync } from 'node:fs';
-import { Datagrams, DATAGRAMS_A_CALL, EAGAIN } from '../../backends/linux/stream-calls.ts';
-import {
-  AF_INET,
-  connectSocket,
-  openSocket,
-  refusalOf,
-  SOCK_DGRAM,
-  socketAddress,
-} from '../../backends/linux/syscalls.ts';
+import { Datagrams, DATAGRAMS_A_CALL, EAGAIN, waitFor } from '../../backends/linux/stream-calls.ts';
+import { AF_INET, openSocket, refusalOf, SOCK_DGRAM, socketAddress } from '../../backends/linux/syscalls.ts';
 import { parseAddress } from '../../src/host/ipv4.ts';
 import type { PinnedThread } from '../pinned-thread.ts';
 import type { NicPlace } from './place.ts';
@@ -16,7 +9,7 @@ import { FLOOD_PORT, insistOnFrames } from './sink.ts';
 /** What of a flood may not arrive, or be somebody else's packet, and the figure still be one of this flood. */
 const STRAY = 0.001;
 /** A card that sends nothing for so long will not. */
-const ROOM_WITHIN_NS = 10e9;
+const ROOM_WITHIN_MS = 10_000;
 
 /** A place whose containers send from this very thread, so that all of a packet's way is paid by it. */
 export class CostMeter {
@@ -27,13 +20,8 @@ export class CostMeter {
   constructor(place: NicPlace, thread: PinnedThread) {
     this.#place = place;
     this.#thread = thread;
-    this.#fds = place.containers.map(({ namespace, target }) =>
-      place.root.within(namespace, () => {
-        const fd = openSocket(AF_INET, SOCK_DGRAM, 0);
-        const refused = connectSocket(fd, socketAddress(parseAddress(target), FLOOD_PORT));
-        if (refused < 0) throw new Error(`${target} cannot be sent to from ${namespace}: error ${-refused}`);
-        return fd;
-      }),
+    this.#fds = place.containers.map(({ namespace }) =>
+      place.root.within(namespace, () => openSocket(AF_INET, SOCK_DGRAM, 0)),
     );
   }
 
@@ -42,17 +30,22 @@ export class CostMeter {
    * @throws Error where packets are lost, or several count as one
    */
   async costUs(payloadBytes: number, containers: number, packets: number): Promise<number> {
-    const datagrams = new Datagrams(payloadBytes);
-    const fds = this.#fds.slice(0, containers);
+    const senders = this.#place.containers.slice(0, containers).map(({ target }, index) => ({
+      fd: this.#fds[index]!,
+      // Each names where it goes, as those of a server do that answers many.
+      datagrams: new Datagrams(payloadBytes, socketAddress(parseAddress(target), FLOOD_PORT)),
+    }));
     const before = await this.#place.sink.counts();
     const begunNs = this.#thread.spentNs();
     let sent = 0;
+    let waitedNs = 0;
     for (let turn = 0; sent < packets; turn++) {
-      const gone = datagrams.send(fds[turn % fds.length]!, DATAGRAMS_A_CALL);
-      if (gone < 0) this.#insistPassing(-gone, begunNs);
+      const { fd, datagrams } = senders[turn % senders.length]!;
+      const gone = datagrams.send(fd, DATAGRAMS_A_CALL);
+      if (gone < 0) waitedNs += this.#waitForRoom(-gone, fd);
       else sent += gone;
     }
-    const tookNs = this.#thread.spentNs() - begunNs;
+    const tookNs = this.#thread.spentNs() - begunNs - waitedNs;
     const after = await this.#place.sink.counts();
     const { path } = this.#place;
     insistOnFrames(before, after, payloadBytes, path.name);
@@ -64,11 +57,18 @@ export class CostMeter {
     return tookNs / 1000 / arrived;
   }
 
-  /** Where a queue is full there is room again soon. @throws Error for anything else, and where there is not */
-  #insistPassing(number: number, begunNs: number): void {
-    if (number === EAGAIN && this.#thread.spentNs() - begunNs < ROOM_WITHIN_NS) return;
-    const { message } = refusalOf(number, 'sendmmsg');
-    throw new Error(`${this.#place.path.name}: ${message}: is every link of it up?`);
+  /**
+   * Where a queue is full a card is slower than its sender: that is no CPU of anybody's. @returns how long it took
+   * @throws Error for anything else, and where there is no room for long
+   */
+  #waitForRoom(number: number, fd: number): number {
+    const { name } = this.#place.path;
+    if (number !== EAGAIN)
+      throw new Error(`${name}: ${refusalOf(number, 'sendmmsg').message}: is every link of it up?`);
+    const begunNs = this.#thread.spentNs();
+    if (!waitFor([{ fd, to: 'write' }], ROOM_WITHIN_MS).has(fd))
+      throw new Error(`${name}: nothing leaves for ${ROOM_WITHIN_MS / 1000} s: is every link of it up?`);
+    return this.#thread.spentNs() - begunNs;
   }
 
   close(): void {

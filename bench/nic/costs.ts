@@ -11,7 +11,7 @@ import { median } from '../result.ts';
 /** 20 ms and more of sending: small enough that all who are compared see the same machine. */
 const PACKETS = 20_000;
 /** They take turns so often in a round, whose figure is the median of them. */
-const TURNS = 3;
+const TURNS = 2;
 
 /** A path, with datagrams of one size from so many containers in turn. */
 export interface NicCase {

@@ -1,4 +1,4 @@
-import { linuxClock } from '../../backends/linux/clock.ts';
+import { linuxClock, monotonicMs } from '../../backends/linux/clock.ts';
 import type { NicCase } from './costs.ts';
 import type { Generator } from './generator.ts';
 import type { NicPlace } from './place.ts';
@@ -24,16 +24,18 @@ export async function findFrameRates(
   const containers = place.containers.slice(0, count);
   const { rates } = await searchRates(
     async (packetsPerSec, forMs) => {
-      const before = (await place.sink.counts()).packets;
+      // Each sender sends until one of its packets has come: the last count that is read for that is where the trial begins.
+      let before = await place.sink.counts();
+      const sink = { counts: async () => (before = await place.sink.counts()), close: () => place.sink.close() };
       const flood = { containers, payloadBytes, packetsPerSec: packetsPerSec / count };
-      const generating = await generator.start(place, flood);
-      // The first of each, by which it is known to have begun, are no part of it.
-      const begun = (await generating.sent()).packets;
+      const generating = await generator.start({ ...place, sink }, flood);
+      const begunMs = monotonicMs();
       await linuxClock.sleep(forMs);
-      const sent = (await generating.stop()).packets;
+      const { packets: sent } = await generating.stop();
+      const tookMs = monotonicMs() - begunMs;
       await linuxClock.sleep(SETTLE_MS);
-      const received = (await place.sink.counts()).packets - before;
-      return { sent: sent - begun, received: Math.min(received, sent) - begun };
+      const after = await place.sink.counts();
+      return { sent, received: Math.min(sent, after.packets - before.packets), tookMs };
     },
     { maxPacketsPerSec, shortMs: 50, fullMs: 200, precision: 0.02, losses: [NO_LOSS, PARTIAL_LOSS] },
   );

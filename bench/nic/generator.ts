@@ -1,5 +1,4 @@
-import { closeSync } from 'node:fs';
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { linuxClock } from '../../backends/linux/clock.ts';
 import { Datagrams } from '../../backends/linux/stream-calls.ts';
 import { AF_INET, connectSocket, openSocket, SOCK_DGRAM, socketAddress } from '../../backends/linux/syscalls.ts';

@@ -133,7 +133,11 @@ function roundsFinding(
   of: number,
 ): Finding {
   if (within === null)
-    return noise('rounds', `${rounds.length} of ${name} tell no spread`, `take more: --runs ${ENOUGH_TO_TELL} or more`);
+    return notice(
+      'rounds',
+      `${rounds.length} of ${name} tell no spread`,
+      `take more: --runs ${ENOUGH_TO_TELL} or more`,
+    );
   const enough = Math.ceil(rounds.length * (within / AGREEMENT) ** 2);
   const message = `${count} of ${of} figures are not known to ${percent(AGREEMENT)}: another run may differ by ${percent(within)} in ${name}`;
   const remedy =

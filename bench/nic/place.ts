@@ -12,6 +12,7 @@ import { type Echo, startEcho } from './echo.ts';
 import type { PathSpec } from './paths.ts';
 import { layPicture, type PathContainer } from './picture.ts';
 import { openSink, type Sink } from './sink.ts';
+import { undoAll } from './undo.ts';
 import { OWN_WIRE, ownWire, SINK } from './wire.ts';
 
 /** A path as it stands: containers at its beginning, the sink at its end. */
@@ -20,8 +21,8 @@ export interface NicPlace {
   readonly root: NetworkRoot;
   readonly containers: readonly PathContainer[];
   readonly sink: Sink;
-  /** Has the sink answer what asks, until it is closed. @throws HostError where somebody else does */
-  echo(): Promise<Echo>;
+  /** Has the sink answer what asks, until it is closed. Null: nobody is there that could. @throws HostError where somebody else does */
+  readonly echo: (() => Promise<Echo>) | null;
   close(): Promise<void>;
 }
 
@@ -50,10 +51,7 @@ export async function makePlace(path: PathSpec, count: number): Promise<NicPlace
       containers: picture.containers,
       sink,
       echo: () => startEcho(root.pathOf(SINK)),
-      close: async () => {
-        await sink.close();
-        await removeNetwork(mark);
-      },
+      close: () => undoAll([() => removeNetwork(mark), () => sink.close()]),
     };
   } catch (error) {
     await removeNetwork(mark);
@@ -84,10 +82,8 @@ export async function dressHost(root: NetworkRoot, { foreign, bridgeCalls = true
   if (foreign !== undefined) await insistTool(root, 'iptables-legacy-restore', [], foreign.rules);
 }
 
-/** Takes it away again. */
-export async function undressHost(root: NetworkRoot, { foreign }: PathSpec): Promise<void> {
-  if (foreign !== undefined) await insistTool(root, 'iptables-legacy-restore', [], BARE);
-}
+/** Takes it away again: no rule is left, but the kernel still asks the tables. */
+export const undressHost = (root: NetworkRoot): Promise<void> => insistTool(root, 'iptables-legacy-restore', [], BARE);
 
 async function insistTool(root: NetworkRoot, file: string, args: readonly string[], input?: string): Promise<void> {
   const { ok, stderr } = await runTool(root, file, args, input);

@@ -37,7 +37,8 @@ export async function startConversing(
   pool: PacketProcesses,
 ): Promise<Conversing> {
   const { containers, protocol, payloadBytes, asksPerSec } = conversation;
-  const cpus = cpusHere();
+  // Senders take the last first.
+  const cpus = cpusHere().toReversed();
   const processes = containers.map(() => pool.take());
   try {
     await Promise.all(

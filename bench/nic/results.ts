@@ -55,6 +55,11 @@ export function resultsOf(measured: NicMeasured, errorMax: number | null, functi
           ]),
         ),
       ),
+    ...latencies.map(({ of, is: { load, taken } }) =>
+      result(`${idOf(of, 'latency_lost')}_at_${load * 100}`, 'of what was asked', [
+        taken.lost / (taken.count + taken.lost || 1),
+      ]),
+    ),
     ...transactions.map(({ of, is: { protocol, taken } }) =>
       result(idOf(of, `${protocol}_rr`), 'transactions/s', [taken.perSec]),
     ),
@@ -121,7 +126,7 @@ export function ratesOf({ costs, full }: NicMeasured): PacketRate[] {
       of.path.name === BASELINE
         ? 1
         : medianOf(times.find((each) => each.of.path === of.path && shapeOf(each.of) === shapeOf(of))?.rounds ?? []),
-    senderUs: medianOf(costs.find((each) => each.path === of.path && shapeOf(each) === shapeOf(of))?.roundsUs ?? []),
+    wayUs: medianOf(costs.find((each) => each.path === of.path && shapeOf(each) === shapeOf(of))?.roundsUs ?? []),
     hostUs: medianOf(is.map(({ hostUs }) => hostUs)),
   }));
 }

@@ -4,6 +4,8 @@
 
 /** What one trial counted. */
 export interface Counted {
+  /** As long as was asked unless told. */
+  readonly tookMs?: number;
   readonly sent: number;
   readonly received: number;
 }
@@ -107,8 +109,8 @@ class Search {
 
   /** What comes of the most that is offered is near what passes. */
   async firstGuess({ forMs }: Phase): Promise<Bounds> {
-    const { received } = await this.#try(this.most, forMs);
-    return { low: this.#within((received * 1000) / forMs), high: this.most };
+    const { received, tookMs = forMs } = await this.#try(this.most, forMs);
+    return { low: this.#within((received * 1000) / tookMs), high: this.most };
   }
 
   /** Moves the bounds, each tried, to within the precision of each other; no higher than a search that may lose more got. */
@@ -150,7 +152,7 @@ class Search {
   rateOf(loss: number, phase: Phase, { low, high }: Bounds): FoundRate {
     const passed = this.#at(low, phase).filter((trial) => verdictOf(trial, loss) === 'good');
     const middleOne = passed.toSorted((a, b) => a.sent - b.sent)[Math.floor(passed.length / 2)];
-    const perSec = (count = 0): number => (count * 1000) / phase.forMs;
+    const perSec = (count = 0): number => (count * 1000) / (middleOne?.tookMs ?? phase.forMs);
     const refusal = high === null ? null : this.#known(high, loss, phase);
     return {
       loss,
@@ -188,9 +190,9 @@ class Search {
   }
 
   async #try(packetsPerSec: number, forMs: number): Promise<Counted> {
-    const { sent, received } = await this.#run(packetsPerSec, forMs);
-    this.trials.push({ packetsPerSec, forMs, sent, received });
-    return { sent, received };
+    const counted = await this.#run(packetsPerSec, forMs);
+    this.trials.push({ packetsPerSec, forMs, ...counted });
+    return counted;
   }
 
   #within(packetsPerSec: number): number {
@@ -201,7 +203,7 @@ class Search {
 /** The middle of two loads as ratios go. */
 const middle = (low: number, high: number): number => Math.round(Math.sqrt(low * high));
 
-function verdictOf({ packetsPerSec, forMs, sent, received }: Trial, loss: number): Verdict {
+function verdictOf({ packetsPerSec, forMs, sent, received, tookMs = forMs }: Trial, loss: number): Verdict {
   if (sent - received > loss * sent) return 'lost';
-  return sent < (OFFERED * packetsPerSec * forMs) / 1000 ? 'unsent' : 'good';
+  return sent < (OFFERED * packetsPerSec * tookMs) / 1000 ? 'unsent' : 'good';
 }

@@ -3,6 +3,7 @@ import { runMark } from '../../backends/linux/owner.ts';
 import type { EnvironmentOptions } from './environment.ts';
 import { makePlace, type NicPlace } from './place.ts';
 import { PARTS, type PathSpec, SHOWN } from './paths.ts';
+import { undoAll } from './undo.ts';
 
 /** Where a bench is held: what paths there can be, each laid when it is asked for. */
 export interface NicSite {
@@ -31,8 +32,6 @@ export function ownSite(containers: number): NicSite {
       places.set(path, place);
       return place;
     },
-    close: async () => {
-      for (const place of places.values()) await place.close();
-    },
+    close: () => undoAll([...places.values()].map((place) => () => place.close())),
   };
 }

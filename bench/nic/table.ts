@@ -9,8 +9,8 @@ export interface PacketRate {
   readonly packetsPerSec: number | null;
   /** How many times the packets of the NAT that is compared with. */
   readonly overNat: number | null;
-  /** CPU a packet, of the process that sends, and of everything else on the host. */
-  readonly senderUs: number | null;
+  /** CPU a packet, of its whole way by one pinned thread that sends, and of the whole host while all send freely. */
+  readonly wayUs: number | null;
   readonly hostUs: number | null;
 }
 
@@ -27,7 +27,7 @@ interface Column {
 const COLUMNS: readonly Column[] = [
   { head: 'pkts/s', width: 8, text: ({ packetsPerSec }) => orDash(packetsPerSec, short) },
   { head: '×NAT', width: 6, text: ({ overNat }) => orDash(overNat, fixed) },
-  { head: 'send', width: 6, text: ({ senderUs }) => orDash(senderUs, fixed) },
+  { head: 'way', width: 6, text: ({ wayUs }) => orDash(wayUs, fixed) },
   { head: 'host', width: 6, text: ({ hostUs }) => orDash(hostUs, fixed) },
 ];
 const CELL = COLUMNS.reduce((total, { width }) => total + width, 0);
@@ -72,7 +72,7 @@ export function packetRateTable(
     })
     .slice(1);
   const than = pathLabel(over, functions);
-  return [...tables, '', `pkts/s: packets a second; ×NAT: over ${than}; send, host: CPU microseconds a packet`];
+  return [...tables, '', `pkts/s: packets a second; ×NAT: over ${than}; CPU us a packet: way its own, host all`];
 }
 
 const line = (gutter: number, label: string, cells: readonly string[]): string =>

@@ -45,6 +45,23 @@ export function withoutNicOptions(options: NicArguments, bench: string): void {
       throw new UsageError(`--${name}: it is an option of "bench nic", not of "bench ${bench}"`);
 }
 
+/** What does not go together. @throws UsageError */
+export function checkNicOptions(
+  options: NicArguments & { readonly out: string | undefined },
+  sizes: readonly number[],
+): void {
+  const { calibrate, out, pf, listen, sink } = options;
+  if (calibrate && out === undefined)
+    throw new UsageError('--calibrate: name the folder to write to, too: --out FOLDER');
+  if (calibrate && pf !== undefined)
+    throw new UsageError('--calibrate: it is for paths on a wire of their own: leave --pf away');
+  if (calibrate && sizes.length < 2)
+    throw new UsageError('--calibrate: what a byte costs needs two sizes or more; leave --quick away, or name --sizes');
+  if (listen !== undefined && !sink) throw new UsageError('--listen: it is where a --sink waits');
+  if (options['take-down-link'] && pf === undefined)
+    throw new UsageError('--take-down-link: name the card, too: --pf ens1');
+}
+
 /** `1,64,256`. @throws UsageError */
 export function numbersOf(option: string, text: string, [least, most]: readonly [number, number]): number[] {
   const numbers = text.split(',').map((each) => (/^\d+$/.test(each.trim()) ? Number(each) : Number.NaN));

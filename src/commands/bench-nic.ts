@@ -1,11 +1,19 @@
 import { limitLines } from '../../bench/nic/ceiling.ts';
-import { calibrate } from '../../bench/nic/calibration.ts';
+import { calibrate, type Judged } from '../../bench/nic/calibration.ts';
 import { cardSite } from '../../bench/nic/card-site.ts';
 import { caseName } from '../../bench/nic/costs.ts';
 import { type NicEnvironment, readEnvironment } from '../../bench/nic/environment.ts';
 import { limitsTable } from '../../bench/nic/limits-table.ts';
 import { measureNic, type NicMeasured } from '../../bench/nic/nic.ts';
-import { lookForNoise, type Noise, noiseLines, noiseOf, type Series, watchForNoise } from '../../bench/nic/noise.ts';
+import {
+  type Finding,
+  lookForNoise,
+  type Noise,
+  noiseLines,
+  noiseOf,
+  type Series,
+  watchForNoise,
+} from '../../bench/nic/noise.ts';
 import { openPeerSink } from '../../bench/nic/peer-sink.ts';
 import { serveSink } from '../../bench/nic/peer-server.ts';
 import { predictionLines } from '../../bench/nic/predictions.ts';
@@ -15,7 +23,7 @@ import { withSinkAddress } from '../../bench/nic/sink-card.ts';
 import { packetRateTable } from '../../bench/nic/table.ts';
 import { OWN_WIRE } from '../../bench/nic/wire.ts';
 import type { Functions, PacketPath } from '../report/packet-paths.ts';
-import { type NicArguments, numbersOf, placeOf } from './bench-nic-options.ts';
+import { checkNicOptions, type NicArguments, numbersOf, placeOf } from './bench-nic-options.ts';
 import type { BenchRun, Progress } from './benches.ts';
 import { UsageError } from './errors.ts';
 
@@ -32,7 +40,7 @@ const RATIO_LIMITS = [1, 64] as const;
 
 /** `plimsoll bench nic`. */
 export async function nicBench(
-  options: NicArguments & { readonly runs: number | undefined },
+  options: NicArguments & { readonly runs: number | undefined; readonly out: string | undefined },
   onProgress: Progress,
   signal: AbortSignal,
 ): Promise<BenchRun> {
@@ -43,17 +51,30 @@ export async function nicBench(
     ratios: ratios === undefined ? RATIOS : numbersOf('ratios', ratios, RATIO_LIMITS),
     isQuick: quick,
   };
-  if (options.calibrate && asked.sizes.length < 2)
-    throw new UsageError('--calibrate: what a byte costs needs two sizes or more; leave --quick away, or name --sizes');
+  checkNicOptions(options, asked.sizes);
   const { site, functions } = await siteOf(options, Math.max(...asked.ratios));
   onProgress(`nic: ${HEADLINES[functions]}`);
-  const environment = await readEnvironment(site.surroundings);
-  const before = await lookForNoise(environment);
+  const { environment, before } = await lookAround(site);
   for (const line of noiseLines(noiseOf(before))) onProgress(`nic: ${line}`);
   const noticed = watchForNoise(environment.cpus);
   const measured = await measureNic(site, { ...asked, onProgress, signal });
   const noise = noiseOf([...before, ...noticed(steadiest(measured))]);
-  return await told(measured, options, functions, { functions: HEADLINES[functions], ...environment, noise });
+  return await reported(measured, site.parts.length > 0, options, functions, {
+    functions: HEADLINES[functions],
+    ...environment,
+    noise,
+  });
+}
+
+/** The machine as it is before anything is measured. The site is closed where that fails. */
+async function lookAround(site: NicSite): Promise<{ environment: NicEnvironment; before: Finding[] }> {
+  try {
+    const environment = await readEnvironment(site.surroundings);
+    return { environment, before: await lookForNoise(environment) };
+  } catch (error) {
+    await site.close();
+    throw error;
+  }
 }
 
 /** CPU of a packet: what would be the same each time on a machine where nothing else happens. */
@@ -99,17 +120,14 @@ export async function nicSink({ pf, listen }: NicArguments, onEvent: Progress, s
   await withSinkAddress(pf, () => serveSink({ link: pf, ...where, onEvent }, signal));
 }
 
-async function told(
+async function reported(
   measured: NicMeasured,
+  canBeFitted: boolean,
   { calibrate: isAsked }: NicArguments,
   functions: Functions,
   environment: NicEnvironment & { readonly functions: string; readonly noise: Noise },
 ): Promise<BenchRun> {
-  // Paths by a card are no parts of each other's.
-  const judged =
-    functions === 'none' && measured.costs.some(({ roundsUs }) => roundsUs.length > 0)
-      ? await calibrate(measured.costs, { ...environment })
-      : null;
+  const judged = canBeFitted ? await judgedOf(measured, environment) : null;
   return {
     environment,
     results: resultsOf(measured, judged?.fit.errorMax ?? null, functions),
@@ -122,7 +140,11 @@ async function told(
       '',
       ...limitsTable(measured, functions),
       '',
-      ...(judged === null ? [] : predictionLines(judged.fit)),
+      ...(judged !== null
+        ? predictionLines(judged.fit)
+        : canBeFitted
+          ? ['too little was measured to fit what each part costs']
+          : []),
       '',
       ...noiseLines(environment.noise),
       '',
@@ -133,6 +155,16 @@ async function told(
     }),
     ...(measured.partial && { partial: measured.partial }),
   };
+}
+
+/** Null: of an interrupted bench there may be too little. */
+async function judgedOf({ costs }: NicMeasured, environment: object): Promise<Judged | null> {
+  try {
+    return await calibrate(costs, { ...environment });
+  } catch (error) {
+    if (error instanceof RangeError) return null;
+    throw error;
+  }
 }
 
 async function figureFiles(

@@ -1,9 +1,11 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { type Change, changesSince, type Earlier, readEarlier } from '../../bench/against.ts';
 import type { BenchResult } from '../../bench/result.ts';
 import { nicSink } from './bench-nic.ts';
+import { HostError } from '../host/errors.ts';
+import { Interrupted } from '../scenario/run.ts';
 import { NIC_OPTIONS, withoutNicOptions } from './bench-nic-options.ts';
 import { BENCHES, type BenchOptions } from './benches.ts';
 import { readCommit } from './commit.ts';
@@ -14,7 +16,6 @@ const MEASURES = Object.entries(BENCHES).map(([name, { measures }]) => `  ${name
 
 interface BenchArguments extends BenchOptions {
   name: string;
-  out: string | undefined;
   against: string | undefined;
   json: boolean;
 }
@@ -40,12 +41,13 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
       .option('json', { type: 'boolean', default: false, describe: 'One JSON document on stdout' })
       .options(NIC_OPTIONS)
       .epilogue(['What each measures:', ...MEASURES].join('\n')),
-  handler: async ({ name, out, against, json, ...options }) => {
-    const { runs } = options;
+  handler: async ({ name, against, json, ...options }) => {
+    const { runs, out } = options;
     if (runs !== undefined && (!Number.isInteger(runs) || runs < 1))
       throw new UsageError(`--runs ${runs}: write a whole number, 1 or more`);
     if (name !== 'nic') withoutNicOptions(options, name);
     if (options.sink) return await beSink(options);
+    if (out !== undefined) makeFolder(out);
     const earlier = against === undefined ? null : readAgainst(against, name);
     const { environment, results, text, files, partial } = await BENCHES[name]!.run(options, (what) =>
       process.stderr.write(`${what}\n`),
@@ -64,9 +66,18 @@ export const benchCommand: CommandModule<object, BenchArguments> = {
     process.stdout.write(json ? written : (text ?? linesOf(results, changes)));
     if (!json && text !== undefined) process.stdout.write(changeLines(changes));
     process.exitCode = EXIT.held;
-    if (partial !== undefined) fail(partial);
+    if (partial !== undefined) cutShort(name, partial);
   },
 };
+
+/** What was measured before is told already. */
+function cutShort(name: string, why: Error): void {
+  if (why instanceof Interrupted || why instanceof HostError) return fail(why);
+  process.stderr.write(
+    `plimsoll: bench ${name}: ${why.message}; what was measured before is kept, and marked as partial\n`,
+  );
+  process.exitCode = EXIT.failed;
+}
 
 /** The other end of somebody's bench, until Ctrl-C. */
 async function beSink(options: BenchOptions): Promise<void> {
@@ -78,8 +89,17 @@ async function beSink(options: BenchOptions): Promise<void> {
   }
 }
 
+/** Before anything is measured for it. @throws UsageError */
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true });
+    accessSync(folder, constants.W_OK);
+  } catch (error) {
+    throw new UsageError(`--out ${folder}: it is no folder that can be written to`, { cause: error });
+  }
+}
+
 function writeAll(folder: string, files: Readonly<Record<string, string | Uint8Array>>): void {
-  mkdirSync(folder, { recursive: true });
   for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
 }
 

@@ -30,6 +30,8 @@ export interface BenchRun {
 export interface BenchOptions extends NicArguments {
   /** Rounds; as many as the bench itself thinks right unless set. */
   readonly runs: number | undefined;
+  /** The folder that results are written to. */
+  readonly out: string | undefined;
 }
 
 export interface Bench {

@@ -82,7 +82,7 @@ describe.skipIf(reason !== null)('the packet bench', () => {
         const after = await countsOf(sink);
         await generating.stop();
         expect(() => insistOnFrames(before, after, 64, 'veth')).toThrow(
-          /^veth: \d+ packets of 2076\.0 bytes .* instead of 92\.0: .*ethtool -K LINK tx-udp-segmentation off/,
+          /^veth: \d+ packets of 20\d\d\.\d bytes .* instead of 92\.0: .*ethtool -K LINK tx-udp-segmentation off/,
         );
       } finally {
         await senders.close();
@@ -135,7 +135,9 @@ describe.skipIf(reason !== null)('the packet bench', () => {
         expect(end.tunnelPackets - begun.tunnelPackets).toBe(end.packets - begun.packets);
         expect(packets).toBeLessThanOrEqual(end.packets - begun.packets);
         // Around it: IPv4, UDP, VXLAN, Ethernet.
-        expect(since(before, after).bytes).toBe((after.packets - before.packets) * (100 + HEADERS_BYTES + 50));
+        // Read in a flood, a packet may be counted whose bytes are not yet.
+        const whole = (after.packets - before.packets) * (100 + HEADERS_BYTES + 50);
+        expect(Math.abs(since(before, after).bytes - whole)).toBeLessThanOrEqual(2 * (100 + HEADERS_BYTES + 50));
         insistOnFrames(before, after, 100, 'tunnel');
         expect(() => insistOnFrames(before, after, 101, 'tunnel')).toThrow(/somebody else sends to port 9/);
       } finally {

@@ -7,7 +7,7 @@ const rate = (path: PacketRate['path'], containers: number, payloadBytes: number
   payloadBytes,
   packetsPerSec: 188_000 * overNat,
   overNat,
-  senderUs: 2.4 / overNat,
+  wayUs: 2.4 / overNat,
   hostUs: 2.9 / overNat,
 });
 
@@ -21,7 +21,7 @@ test('a row a path, a group of columns a size, a table a ratio', () => {
   );
   const table = [
     '                              1 B payload              64 B payload             256 B payload',
-    '                 pkts/s  ×NAT  send  host  pkts/s  ×NAT  send  host  pkts/s  ×NAT  send  host',
+    '                 pkts/s  ×NAT   way  host  pkts/s  ×NAT   way  host  pkts/s  ×NAT   way  host',
     'direct (no VF)    406 k  2.16  1.11  1.34   406 k  2.16  1.11  1.34   406 k  2.16  1.11  1.34',
     'NAT (Plimsoll)    188 k  1.00  2.40  2.90   188 k  1.00  2.40  2.90   188 k  1.00  2.40  2.90',
     'overlay (VXLAN)   113 k  0.60  4.00  4.83   113 k  0.60  4.00  4.83   113 k  0.60  4.00  4.83',
@@ -32,7 +32,7 @@ test('a row a path, a group of columns a size, a table a ratio', () => {
     ...table,
     '1:4, 4 containers',
     ...table,
-    'pkts/s: packets a second; ×NAT: over NAT (Plimsoll); send, host: CPU microseconds a packet',
+    'pkts/s: packets a second; ×NAT: over NAT (Plimsoll); CPU us a packet: way its own, host all',
   ]);
 });
 

@@ -37,6 +37,9 @@ test('whether the path or its sender is the limit is told of each', () => {
   ]);
   const slow = { ...given, ceilings: [{ of: caseOf('direct'), is: rate(1050) }] };
   expect(limitLines(slow, 'none')[0]).toContain('the path is the limit');
+  expect(limitLines({ ...given, ceilings: [] }, 'none')).toEqual([
+    'whether a path or its sender limits its rate was not measured',
+  ]);
   expect(limitLines(measured({}), 'none')).toEqual([]);
 });
 
@@ -71,8 +74,13 @@ test('rates without loss stand beside latencies and answers', () => {
 test('predictions stand beside what was measured, a path a line, the furthest apart told', () => {
   const hops = Object.fromEntries(HOPS.map((hop) => [hop, 0])) as HopCounts as Record<(typeof HOPS)[number], number>;
   const one = (path: string, us: number, predictedUs: number, held: boolean): JudgedCase => ({
-    ...{ path, payloadBytes: 64, containers: 1, hops },
-    ...{ us, predictedUs, held },
+    path,
+    payloadBytes: 64,
+    containers: 1,
+    hops,
+    us,
+    predictedUs,
+    held,
   });
   const cases = [
     one('routed', 1, 1.1, true),
