@@ -43,7 +43,7 @@ export interface Generating {
   stop(): Promise<Sent>;
 }
 
-export const NOTHING_SENT: Sent = { packets: 0, refused: 0 };
+const NOTHING_SENT: Sent = { packets: 0, refused: 0 };
 
 export const together = (all: readonly Sent[]): Sent =>
   all.reduce((a, b) => ({ packets: a.packets + b.packets, refused: a.refused + b.refused }), NOTHING_SENT);
