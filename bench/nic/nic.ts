@@ -1,3 +1,4 @@
+import { HostError } from '../../src/host/errors.ts';
 import { Interrupted } from '../../src/scenario/run.ts';
 import type { GoOn } from '../attach.ts';
 import { measureCeilings } from './ceiling.ts';
@@ -5,7 +6,6 @@ import { caseName, measureCosts, type MeasuredCase, type NicCase } from './costs
 import { type FrameRates, findFrameRates } from './frame-rates.ts';
 import { type FullRate, measureFullRate } from './full-rate.ts';
 import type { Generator } from './generator.ts';
-import { sendmmsg } from './generators/sendmmsg.ts';
 import { LOADS, measureLatency, measureTransactions } from './latency.ts';
 import type { PathSpec } from './paths.ts';
 import { PacketProcesses } from './packet-processes.ts';
@@ -28,6 +28,8 @@ export interface NicOptions {
   readonly ratios: readonly number[];
   /** Rates and costs alone: no search, no latencies, no requests. */
   readonly isQuick: boolean;
+  /** What sends at full rate and at a pace. CPU of a packet is measured by a sender of its own. */
+  readonly generator: Generator;
   readonly onProgress?: (what: string) => void;
   /** Ends the bench, which clears up first, and keeps what it has. */
   readonly signal?: AbortSignal;
@@ -55,19 +57,19 @@ export interface Measured<T> {
 
 /** How many packets each way from a container to the wire passes, and what one costs. The site is closed in the end. */
 export async function measureNic(site: NicSite, options: NicOptions): Promise<NicMeasured> {
-  const { runs, sizes, ratios, isQuick, onProgress = () => {}, signal } = options;
+  const { runs, sizes, ratios, isQuick, generator, onProgress = () => {}, signal } = options;
   const goOn: GoOn = (what) => {
     if (signal?.aborted === true) throw new Interrupted('the bench was interrupted');
     if (what !== undefined) onProgress(`nic: ${what}`);
   };
   const measured: NicMeasured = { costs: [], full: [], ceilings: [], frames: [], latencies: [], transactions: [] };
-  const generator = sendmmsg();
   try {
     goOn(`${site.shown.length} paths, and ${site.parts.length} that tell what each part of a way costs`);
     for (const path of [...site.shown, ...site.parts]) {
       await site.place(path);
       goOn();
     }
+    for (const path of site.shown) await insistUsable(generator, await site.place(path), sizes);
     const casesOf = (paths: readonly PathSpec[]): NicCase[] =>
       paths.flatMap((path) =>
         ratios.flatMap((containers) => sizes.map((payloadBytes) => ({ path, payloadBytes, containers }))),
@@ -92,6 +94,18 @@ export async function measureNic(site: NicSite, options: NicOptions): Promise<Ni
     measured.partial ??= error;
   }
   return measured;
+}
+
+/** @throws HostError EOPNOTSUPP */
+async function insistUsable(generator: Generator, place: NicPlace, sizes: readonly number[]): Promise<void> {
+  const { name, payloadBytesMin } = generator;
+  const least = Math.min(...sizes);
+  const why =
+    least < payloadBytesMin
+      ? `it sends ${payloadBytesMin} bytes at least, not ${least}`
+      : await generator.whyNot(place);
+  if (why !== null)
+    throw new HostError('EOPNOTSUPP', 'bench nic --generator', name, { detail: `${place.path.name}: ${why}` });
 }
 
 /** In rounds in which all take their turns. */

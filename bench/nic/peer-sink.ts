@@ -51,11 +51,12 @@ export class PeerSink implements Sink {
 }
 
 /** @throws HostError where nobody is there, or not who was meant */
-export async function openPeerSink(host: string, port = PEER_PORT): Promise<PeerSink> {
-  const socket = connect({ host, port, family: 4, noDelay: true });
-  const line = new PeerLine(socket, `${host}:${port}`);
+export async function openPeerSink(host: string, port: number | undefined, signal: AbortSignal): Promise<PeerSink> {
+  const at = { host, port: port ?? PEER_PORT };
+  const socket = connect({ ...at, family: 4, noDelay: true });
+  const line = new PeerLine(socket, `${at.host}:${at.port}`);
   try {
-    await line.connected();
+    await line.connected(signal);
     const answer = await line.ask({ ask: 'begin', version: PEER_VERSION });
     if (!('begun' in answer)) throw line.stranger();
     if (answer.begun.version !== PEER_VERSION) throw line.failed('EOPNOTSUPP', otherVersion(answer.begun.version));
@@ -85,11 +86,12 @@ class PeerLine {
   }
 
   /** @throws HostError EHOSTUNREACH */
-  async connected(): Promise<void> {
+  async connected(signal: AbortSignal): Promise<void> {
+    const within = AbortSignal.any([signal, AbortSignal.timeout(SILENCE_MS)]);
     try {
-      await once(this.#socket, 'connect');
+      await once(this.#socket, 'connect', { signal: within });
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = within.aborted ? 'no answer' : error instanceof Error ? error.message : String(error);
       throw this.failed('EHOSTUNREACH', `nobody is reached there (${why}): ${START_IT}, and let its TCP port through`);
     }
   }

@@ -1,4 +1,5 @@
 import type { Options } from 'yargs';
+import type { GeneratorName } from '../../bench/nic/generator.ts';
 import { UsageError } from './errors.ts';
 
 /** What `plimsoll bench nic` may be told besides. */
@@ -6,6 +7,7 @@ export interface NicArguments {
   readonly quick: boolean;
   readonly sizes: string | undefined;
   readonly ratios: string | undefined;
+  readonly generator: GeneratorName;
   readonly calibrate: boolean;
   readonly pf: string | undefined;
   readonly peer: string | undefined;
@@ -20,6 +22,12 @@ export const NIC_OPTIONS = {
   quick: { type: 'boolean', default: false, group, describe: 'Costs and rates alone, 64 bytes, in under a minute' },
   sizes: { type: 'string', group, describe: 'Bytes of UDP payload, 1,64,256' },
   ratios: { type: 'string', group, describe: 'How many containers send at once, 1,4' },
+  generator: {
+    choices: ['sendmmsg', 'udp-segment', 'trafgen', 'pktgen'] as const,
+    default: 'sendmmsg' as const,
+    group,
+    describe: 'What sends at full rate: as programs do, or faster than any',
+  },
   calibrate: {
     type: 'boolean',
     default: false,
@@ -33,7 +41,8 @@ export const NIC_OPTIONS = {
     type: 'boolean',
     default: false,
     group,
-    describe: 'Take the card although the host uses it: it loses its link and addresses meanwhile',
+    describe:
+      'Take the card although the host uses it: its IPv4 addresses and routes come back, what stands on it does not',
   },
   listen: { type: 'string', group, describe: 'Where a sink waits for its client, ADDRESS:PORT' },
 } as const satisfies Record<string, Options>;
@@ -41,7 +50,7 @@ export const NIC_OPTIONS = {
 /** @throws UsageError where an option of nic is given to another bench */
 export function withoutNicOptions(options: NicArguments, bench: string): void {
   for (const name of Object.keys(NIC_OPTIONS) as (keyof typeof NIC_OPTIONS)[])
-    if (options[name] !== undefined && options[name] !== false)
+    if (options[name] !== undefined && options[name] !== false && options[name] !== NIC_OPTIONS.generator.default)
       throw new UsageError(`--${name}: it is an option of "bench nic", not of "bench ${bench}"`);
 }
 

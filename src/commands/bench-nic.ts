@@ -3,6 +3,11 @@ import { calibrate, type Judged } from '../../bench/nic/calibration.ts';
 import { cardSite } from '../../bench/nic/card-site.ts';
 import { caseName } from '../../bench/nic/costs.ts';
 import { type NicEnvironment, readEnvironment } from '../../bench/nic/environment.ts';
+import type { Generator, GeneratorName } from '../../bench/nic/generator.ts';
+import { pktgen } from '../../bench/nic/generators/pktgen.ts';
+import { sendmmsg } from '../../bench/nic/generators/sendmmsg.ts';
+import { trafgen } from '../../bench/nic/generators/trafgen.ts';
+import { udpSegment } from '../../bench/nic/generators/udp-segment.ts';
 import { limitsTable } from '../../bench/nic/limits-table.ts';
 import { measureNic, type NicMeasured } from '../../bench/nic/nic.ts';
 import {
@@ -50,9 +55,10 @@ export async function nicBench(
     sizes: sizes === undefined ? (quick ? QUICK_SIZES : SIZES) : numbersOf('sizes', sizes, SIZE_LIMITS),
     ratios: ratios === undefined ? RATIOS : numbersOf('ratios', ratios, RATIO_LIMITS),
     isQuick: quick,
+    generator: GENERATORS[options.generator](),
   };
   checkNicOptions(options, asked.sizes);
-  const { site, functions } = await siteOf(options, Math.max(...asked.ratios));
+  const { site, functions } = await siteOf(options, Math.max(...asked.ratios), signal);
   onProgress(`nic: ${HEADLINES[functions]}`);
   const { environment, before } = await lookAround(site);
   for (const line of noiseLines(noiseOf(before))) onProgress(`nic: ${line}`);
@@ -61,6 +67,7 @@ export async function nicBench(
   const noise = noiseOf([...before, ...noticed(steadiest(measured))]);
   return await reported(measured, site.parts.length > 0, options, functions, {
     functions: HEADLINES[functions],
+    generator: options.generator,
     ...environment,
     noise,
   });
@@ -81,6 +88,13 @@ async function lookAround(site: NicSite): Promise<{ environment: NicEnvironment;
 const steadiest = ({ costs }: NicMeasured): Series[] =>
   costs.filter(({ roundsUs }) => roundsUs.length > 0).map((each) => ({ name: caseName(each), rounds: each.roundsUs }));
 
+const GENERATORS: Readonly<Record<GeneratorName, () => Generator>> = {
+  sendmmsg,
+  'udp-segment': udpSegment,
+  trafgen,
+  pktgen,
+};
+
 /** The first line of a run, on the terminal and on paper. */
 const HEADLINES: Readonly<Record<Functions, string>> = {
   real: 'SR-IOV by virtual functions of the card',
@@ -92,6 +106,7 @@ const HEADLINES: Readonly<Record<Functions, string>> = {
 async function siteOf(
   { pf, peer, 'take-down-link': takeDownLink }: NicArguments,
   containers: number,
+  signal: AbortSignal,
 ): Promise<{ site: NicSite; functions: Functions }> {
   if (pf === undefined) {
     if (peer !== undefined) throw new UsageError('--peer: name the card whose wire leads there, too: --pf ens1');
@@ -102,7 +117,7 @@ async function siteOf(
       `--pf ${pf}: name the other end of its wire, too: --peer ADDRESS, where "plimsoll bench nic --sink --pf IF" runs`,
     );
   const { host, port } = placeOf('peer', peer);
-  const sink = await openPeerSink(host, port);
+  const sink = await openPeerSink(host, port, signal);
   try {
     const site = await cardSite({ pf, containers, takeDownLink }, sink, OWN_WIRE.sink);
     return { site, functions: site.functions };
@@ -123,9 +138,9 @@ export async function nicSink({ pf, listen }: NicArguments, onEvent: Progress, s
 async function reported(
   measured: NicMeasured,
   canBeFitted: boolean,
-  { calibrate: isAsked }: NicArguments,
+  { calibrate: isAsked, generator }: NicArguments,
   functions: Functions,
-  environment: NicEnvironment & { readonly functions: string; readonly noise: Noise },
+  environment: NicEnvironment & { readonly functions: string; readonly generator: string; readonly noise: Noise },
 ): Promise<BenchRun> {
   const judged = canBeFitted ? await judgedOf(measured, environment) : null;
   return {
@@ -150,7 +165,7 @@ async function reported(
       '',
     ].join('\n'),
     files: async () => ({
-      ...(await figureFiles(measured, functions, environment.machine)),
+      ...(await figureFiles(measured, functions, environment.machine, generator)),
       ...(isAsked && judged && { 'calibration.json': `${JSON.stringify(judged.calibration, null, 2)}\n` }),
     }),
     ...(measured.partial && { partial: measured.partial }),
@@ -171,6 +186,7 @@ async function figureFiles(
   measured: NicMeasured,
   functions: Functions,
   machine: string,
+  generator: string,
 ): Promise<Record<string, string | Uint8Array>> {
   const bars = improvements(measured).map(({ of: { path, containers, payloadBytes }, rounds }) => ({
     path: path.name as PacketPath,
@@ -186,7 +202,7 @@ async function figureFiles(
     over: BASELINE,
     functions,
     machine,
-    generator: 'sendmmsg',
+    generator,
     bars,
   });
   return { 'nic.svg': svg, 'nic.png': png };

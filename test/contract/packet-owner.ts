@@ -49,7 +49,7 @@ if (role === 'flood') {
   let sink: PeerSink | undefined;
   const act = async ([verb, host, port, text]: string[]): Promise<object> => {
     if (verb === 'open') {
-      sink = await openPeerSink(host!, Number(port));
+      sink = await openPeerSink(host!, Number(port), new AbortController().signal);
       return { address: sink.address, link: sink.link };
     }
     if (verb === 'counts') return await sink!.counts();

@@ -25,7 +25,7 @@ async function withStranger(answers: readonly string[], work: (port: number) => 
   }
 }
 
-const opening = (port: number) => openPeerSink('127.0.0.1', port);
+const opening = (port: number, signal = new AbortController().signal) => openPeerSink('127.0.0.1', port, signal);
 
 test.for([
   ['speaks no JSON', ['220 mail.example ESMTP\r\n']],
@@ -77,5 +77,12 @@ test('where nobody is, it is said what to do', async () => {
   await once(server, 'close');
   await expect(opening(port)).rejects.toThrow(
     /nobody is reached there \(connect ECONNREFUSED .*\): start "plimsoll bench nic --sink" there, and let its TCP port through \(EHOSTUNREACH\)$/,
+  );
+});
+
+test('while nobody answers it is given up when that is wanted', async () => {
+  // Nothing is sent back by an address that leads nowhere (RFC 5737).
+  await expect(openPeerSink('192.0.2.1', 1, AbortSignal.abort())).rejects.toThrow(
+    /nobody is reached there \(no answer\)/,
   );
 });
