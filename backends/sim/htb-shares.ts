@@ -45,9 +45,20 @@ function leavesOf(wants: readonly Want[], link: Pool): Leaf[] {
     above: ancestorsOf(of),
     wants: own,
     wantedBitsPerSec: own.reduce((sum, { amount }) => sum + amount, 0),
-    takesOfLink: { of: link, each: own.reduce((sum, { takesBehind = 1 }) => sum + takesBehind, 0) / own.length },
+    takesOfLink: { of: link, each: takesOf(own, link.left) },
     bitsPerSec: 0,
   }));
+}
+
+/** What one bit of a class takes of the link behind it: on average over what its flows want, of which none gets more than the link has. */
+function takesOf(wants: readonly Want[], linkBitsPerSec: number): number {
+  const shares = wants.map(({ amount }) => Math.min(amount, linkBitsPerSec));
+  const whole = shares.reduce((sum, share) => sum + share, 0);
+  const isTold = whole > 0 && whole < Infinity;
+  return wants.reduce(
+    (sum, { takesBehind = 1 }, index) => sum + takesBehind * (isTold ? shares[index]! / whole : 1 / wants.length),
+    0,
+  );
 }
 
 function ancestorsOf({ parent }: ShareClass): ShareClass[] {

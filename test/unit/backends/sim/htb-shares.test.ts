@@ -30,6 +30,21 @@ describe('a class', () => {
     expect(shares([udp(large, 200), udp(small, 200)])).toEqual([70, 30]);
   });
 
+  test('takes of the link behind it by what its flows want, and not by how many they are', () => {
+    const all = classOf(2000, 2000, null, { fairQueue: true });
+    // A bulk stream, whose bits are 1.02 on the wire, and a trickle of small packets.
+    const [bulk, trickle] = shares(
+      [
+        { ...tcp(all), takesBehind: 1.02 },
+        { ...udp(all, 1), takesBehind: 1.4 },
+      ],
+      1000,
+    );
+    expect(trickle).toBe(1);
+    expect(bulk).toBeGreaterThan(978);
+    expect(bulk).toBeLessThan(981);
+  });
+
   test('under nothing has nobody to borrow from', () => {
     expect(shares([udp(classOf(10, 50), 200)])).toEqual([10]);
   });
