@@ -84,6 +84,7 @@ export async function cardSite(options: CardOptions, sink: Sink, address: Ipv4Ad
       root,
       containers: picture.containers,
       sink,
+      isWhole: false,
       // It answers as long as it runs, and is no member of a tenant's network.
       echo: picture.containers[0]!.target === address ? async () => ({ close: async () => undefined }) : null,
       close: () => undoAll(undo),

@@ -21,6 +21,8 @@ export interface NicPlace {
   readonly root: NetworkRoot;
   readonly containers: readonly PathContainer[];
   readonly sink: Sink;
+  /** On a wire of the machine's own every packet that is sent comes, and at once; a card may be slower than its sender, or its peer. */
+  readonly isWhole: boolean;
   /** Has the sink answer what asks, until it is closed. Null: nobody is there that could. @throws HostError where somebody else does */
   readonly echo: (() => Promise<Echo>) | null;
   close(): Promise<void>;
@@ -50,6 +52,7 @@ export async function makePlace(path: PathSpec, count: number): Promise<NicPlace
       root,
       containers: picture.containers,
       sink,
+      isWhole: true,
       echo: () => startEcho(root.pathOf(SINK)),
       close: () => undoAll([() => removeNetwork(mark), () => sink.close()]),
     };

@@ -49,9 +49,10 @@ describe.each(FILES)('%s', (file) => {
       expect(real.expectations.filter(({ held }) => !held)).toEqual([]);
       expect(real).toMatchObject({ exitCode: 0, held: true, backend: 'linux' });
       expect(orderOf(real)).toEqual(orderOf(simulated));
-      // How fast packets go only a real host tells.
-      const told = new Set(simulated.expectations.map(({ text }) => text));
-      expect(heldOf(real).filter(({ text }) => told.has(text))).toEqual(heldOf(simulated));
+      // How many packets pass is another machine's figure: some of it is claimed of one backend alone.
+      const common = (one: typeof real, other: typeof real) =>
+        heldOf(one).filter(({ text }) => other.expectations.some((each) => each.text === text));
+      expect(common(real, simulated)).toEqual(common(simulated, real));
     },
   );
 });
