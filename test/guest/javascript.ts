@@ -10,8 +10,8 @@ export async function javascriptOf(checkout: string): Promise<string> {
   const into = path.join(checkout, 'node_modules', '.cache', 'plimsoll-guest');
   await rm(into, { recursive: true, force: true });
   await mkdir(into, { recursive: true });
-  // Under node_modules the checkout's own package.json is out of reach.
-  await writeFile(path.join(into, 'package.json'), '{ "type": "module" }\n');
+  // Under node_modules the checkout's own package.json is out of reach; commands tell its version.
+  await writeFile(path.join(into, 'package.json'), '{ "type": "module", "version": "0.0.0-guest" }\n');
   const compiler = path.join(checkout, 'node_modules', '.bin', 'tsc');
   await execa(compiler, ['-p', checkout, '--noEmit', 'false', '--outDir', into, '--rootDir', checkout], {
     // It emits where types are wrong, too; saying so is for `npm run check`.
