@@ -3,7 +3,9 @@ import { egressOf } from '../src/egress/picture.ts';
 import type { Receiving } from '../src/host/probes.ts';
 import { minorOf } from '../src/host/shaper.ts';
 import type { GoOn } from './attach.ts';
-import { type EgressPlace, insist, makeEgressPlace, markElement, SINK, SINK_ADDRESS, UPLINK } from './egress-place.ts';
+import { type EgressPlace, makeEgressPlace, markElement, SINK_ADDRESS, UPLINK } from './egress-place.ts';
+import { insist } from './nic/picture.ts';
+import { SINK } from './nic/wire.ts';
 import { type BenchResult, result } from './result.ts';
 
 const KNOWN = 1000;

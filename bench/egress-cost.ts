@@ -19,11 +19,11 @@ import {
   type BenchContainer,
   containerAfter,
   type EgressPlace,
-  insist,
   makeEgressPlace,
   markElement,
   UPLINK,
 } from './egress-place.ts';
+import { insist } from './nic/picture.ts';
 import { PinnedThread } from './pinned-thread.ts';
 import { type BenchResult, median, resultBeside } from './result.ts';
 

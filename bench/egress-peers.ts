@@ -6,7 +6,8 @@ import { linuxLinks } from '../backends/linux/links.ts';
 import { linuxNamespaces } from '../backends/linux/namespaces.ts';
 import { SHAPER_MAJOR, type ShaperClass } from '../src/host/shaper.ts';
 import { CNI_FOLDER, runPlugin } from './cni.ts';
-import { type BenchContainer, type EgressPlace, insist, UPLINK } from './egress-place.ts';
+import { type BenchContainer, type EgressPlace, UPLINK } from './egress-place.ts';
+import { insist } from './nic/picture.ts';
 
 export const RULES_NAME = 'one iptables rule per IP';
 export const CNI_NAME = 'CNI bandwidth plugin';

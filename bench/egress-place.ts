@@ -2,37 +2,31 @@ import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { execa } from 'execa';
 import { makeOwnNamespace, ownNamespaceOf, removeNetwork } from '../backends/linux/fabric.ts';
-import { linuxFirewall } from '../backends/linux/firewall.ts';
-import { linuxLinks } from '../backends/linux/links.ts';
-import { linuxNamespaces } from '../backends/linux/namespaces.ts';
 import { NetworkRoot } from '../backends/linux/netns.ts';
 import { runMark } from '../backends/linux/owner.ts';
 import { linuxProbes } from '../backends/linux/probes.ts';
-import { linuxRouting } from '../backends/linux/routing.ts';
-import { linuxShaper } from '../backends/linux/shaper.ts';
 import { ENTRIES } from '../src/commands/backend/linux.ts';
 import { MARKS, type ShapingState } from '../src/egress/picture.ts';
-import type { Applied } from '../src/host/batch.ts';
 import type { Firewall, FirewallElement } from '../src/host/firewall.ts';
-import { formatAddress, parsePrefix } from '../src/host/ipv4.ts';
 import type { Shaper, ShaperObject } from '../src/host/shaper.ts';
 import type { Probes } from '../src/host/probes.ts';
 import type { NetworkSpec } from '../src/network/desired.ts';
 import { FRAME } from '../src/network/frame.ts';
-import { macOf, portName } from '../src/network/names.ts';
-import type { Endpoint, Uplink } from '../src/network/picture.ts';
-import { endpointPart, networkPart } from '../src/network/segment.ts';
+import { portName } from '../src/network/names.ts';
+import type { Endpoint } from '../src/network/picture.ts';
+import { endpointOf, networkPicture } from './nic/paths/nat.ts';
+import { linuxPathHost } from './nic/path-host.ts';
+import { insist, layPicture } from './nic/picture.ts';
+import { OWN_WIRE, ownWire, SINK } from './nic/wire.ts';
 
-export const UPLINK = 'up0';
-export const SINK = 'sink';
-/** Of RFC 2544, for benchmarks. */
-export const SINK_ADDRESS = '198.18.0.2';
+export const UPLINK = OWN_WIRE.uplink.link;
+export const SINK_ADDRESS = OWN_WIRE.sink;
 /** Frames to it reach the sink, and nobody takes them: the cheapest end there is (PACKET_OTHERHOST, net/ipv4/ip_input.c). */
 export const NOBODY = '198.18.0.9';
-const NOBODYS_MAC = '02:00:00:00:00:09';
-const OWN = { link: UPLINK, address: '198.18.0.1', bits: 24, mtu: 1500 } satisfies Uplink;
+const NOBODYS = { kind: 'neighbour', namespace: '', link: UPLINK, address: NOBODY, mac: '02:00:00:00:00:09' } as const;
 /** Room for 16,000 addresses: more containers than one bridge can have ports, all but a few of which are on paper. */
 const NETWORK: NetworkSpec = { name: 'bench', kind: 'bridge', pool: '10.88.0.0/18', internal: false, nat: true };
+const SEGMENT = { spec: NETWORK, peers: [] };
 
 /** A container as it is known to the filter. */
 export interface BenchContainer {
@@ -79,17 +73,15 @@ export async function makeEgressPlace({ name, known, real, inFrames }: EgressPla
   };
   try {
     makeOwnNamespace(mark);
-    const endpoints = Array.from({ length: known }, (_, index) => endpointOf(index));
-    const firewall = linuxFirewall(root);
-    const shaper = linuxShaper(root);
-    await layUplink(root);
-    await layContainers(root, endpoints.slice(0, real));
+    const endpoints = Array.from({ length: known }, (_, index) => endpointOf(NETWORK, index));
+    const host = linuxPathHost(root);
+    const { firewall, shaper } = host;
+    const wire = ownWire();
+    await layPicture(host, { ...wire, entries: [...wire.entries, NOBODYS] });
+    const { namespaces, links, entries } = networkPicture(SEGMENT, real, OWN_WIRE);
+    await layPicture(host, { namespaces, links, entries });
     for (const { container, link } of endpoints.slice(0, inFrames)) await sendInFrames(root, container, link);
-    const parts = [
-      networkPart({ spec: NETWORK, peers: [] }, OWN),
-      ...endpoints.map((endpoint) => endpointPart(endpoint, NETWORK, OWN)),
-    ];
-    const add = parts.flatMap(({ elements = [] }) => elements);
+    const { elements: add } = networkPicture(SEGMENT, known, OWN_WIRE);
     insist(await firewall.apply([{ frame: FRAME, add, remove: [] }]));
     return {
       root,
@@ -110,7 +102,7 @@ export async function makeEgressPlace({ name, known, real, inFrames }: EgressPla
 
 /** One more that the filter has not heard of. */
 export const containerAfter = ({ containers }: EgressPlace): BenchContainer =>
-  containerOf(endpointOf(containers.length));
+  containerOf(endpointOf(NETWORK, containers.length));
 
 /** The element that marks a container's packets for its class. */
 export const markElement = ({ port, address }: BenchContainer, value: string): FirewallElement => ({
@@ -120,72 +112,11 @@ export const markElement = ({ port, address }: BenchContainer, value: string): F
   value,
 });
 
-/** @throws HostError unless all was applied */
-export function insist({ error }: Applied): void {
-  if (error !== undefined) throw error;
-}
-
-function endpointOf(index: number): Endpoint {
-  const container = `c${index}`;
-  return {
-    container,
-    namespace: container,
-    network: NETWORK.name,
-    link: 'eth0',
-    // The network's own address, and the gateway's, come first.
-    address: formatAddress(parsePrefix(NETWORK.pool).first + 2 + index),
-    mac: macOf(container),
-    publish: [],
-    secondary: false,
-  };
-}
-
 const containerOf = ({ container, address }: Endpoint): BenchContainer => ({
   name: container,
   port: portName(NETWORK.name, container),
   address,
 });
-
-async function layUplink(root: NetworkRoot): Promise<void> {
-  insist(await linuxNamespaces(root).create([SINK]));
-  const links = linuxLinks(root);
-  const peer = { namespace: SINK, name: 'eth0', alias: '' };
-  insist(await links.create([{ namespace: '', name: UPLINK, alias: '', kind: { type: 'veth', peer } }]));
-  insist(
-    await links.set([
-      { namespace: '', name: UPLINK, set: { up: true, forwarding: true } },
-      { namespace: SINK, name: 'eth0', set: { up: true } },
-    ]),
-  );
-  insist(
-    await linuxRouting(root).add([
-      { kind: 'address', namespace: '', link: UPLINK, prefix: `${OWN.address}/${OWN.bits}` },
-      { kind: 'address', namespace: SINK, link: 'eth0', prefix: `${SINK_ADDRESS}/${OWN.bits}` },
-      { kind: 'neighbour', namespace: '', link: UPLINK, address: NOBODY, mac: NOBODYS_MAC },
-    ]),
-  );
-}
-
-async function layContainers(root: NetworkRoot, endpoints: readonly Endpoint[]): Promise<void> {
-  insist(await linuxNamespaces(root).create(endpoints.map(({ namespace }) => namespace)));
-  const parts = [
-    networkPart({ spec: NETWORK, peers: [] }, OWN),
-    ...endpoints.map((endpoint) => endpointPart(endpoint, NETWORK, OWN)),
-  ];
-  const picture = parts.flatMap(({ links = [] }) => links);
-  const links = linuxLinks(root);
-  insist(
-    await links.create(
-      picture.flatMap(({ namespace, name, kind, settings: { alias = '', mac, mtu } }) =>
-        kind === undefined || kind.type === 'vf'
-          ? []
-          : [{ namespace, name, alias, kind, ...(mac && { mac }), ...(mtu && { mtu }) }],
-      ),
-    ),
-  );
-  insist(await links.set(picture.map(({ namespace, name, settings }) => ({ namespace, name, set: settings }))));
-  insist(await linuxRouting(root).add(parts.flatMap(({ entries = [] }) => entries)));
-}
 
 /**
  * A veth takes 64 KiB of TCP for one packet, half a second of what a small limit lets pass: a window of a few seconds would not

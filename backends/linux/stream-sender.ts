@@ -4,13 +4,10 @@ import { type Awaited, Datagrams, DATAGRAMS_A_CALL, EAGAIN, errorOf, offerBytes 
 import type { SendOrder } from './stream-order.ts';
 import { AF_INET, connectSocket, openSocket, refusalOf, SOCK_DGRAM, SOCK_STREAM, socketAddress } from './syscalls.ts';
 import { parseAddress } from '../../src/host/ipv4.ts';
+import { STREAM_PAYLOAD_BYTES, STREAM_PAYLOAD_BYTES_MAX } from '../../src/host/probes.ts';
 import { Refusal } from './errors.ts';
 
 const UDP_HEADERS_BYTES = 14 + 20 + 8;
-/** Fills an Ethernet frame: 1500 less the headers of IPv4 and UDP. */
-const PAYLOAD_BYTES = 1472;
-/** The most that IPv4 carries in UDP. */
-const PAYLOAD_BYTES_MAX = 65_507;
 /** Between two looks at others: as fast as it goes must not mean nobody else. */
 const CALLS_IN_A_TURN = 8;
 /** What was not sent because the process did not run is made up for, but for so much. */
@@ -32,9 +29,13 @@ export interface Sender {
 
 /** @throws Refusal ENODEV, EHOSTUNREACH, EINVAL */
 export function openSender(order: SendOrder): Sender {
-  const { namespaceFile, protocol, to, port, payloadBytes = PAYLOAD_BYTES, rateBitsPerSec } = order;
-  if (payloadBytes < 1 || payloadBytes > PAYLOAD_BYTES_MAX)
-    throw new Refusal('EINVAL', `a datagram holds 1 to ${PAYLOAD_BYTES_MAX} bytes, not ${payloadBytes}`, undefined);
+  const { namespaceFile, protocol, to, port, payloadBytes = STREAM_PAYLOAD_BYTES, rateBitsPerSec } = order;
+  if (payloadBytes < 1 || payloadBytes > STREAM_PAYLOAD_BYTES_MAX)
+    throw new Refusal(
+      'EINVAL',
+      `a datagram holds 1 to ${STREAM_PAYLOAD_BYTES_MAX} bytes, not ${payloadBytes}`,
+      undefined,
+    );
   if (rateBitsPerSec !== undefined && !(rateBitsPerSec > 0))
     throw new Refusal('EINVAL', `a rate is above 0, not ${rateBitsPerSec}`, undefined);
   const isUdp = protocol === 'udp';

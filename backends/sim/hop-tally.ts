@@ -37,7 +37,7 @@ export class HopTally {
   leave(link: Link, packet: Packet): void {
     const { host } = link.space;
     this.#pass(link, 'out', packet);
-    if (link.qdisc instanceof Htb) this.count(host, this.#hasCrossed(host) ? 'relayQdisc' : 'qdisc', packet);
+    if (link.qdisc instanceof Htb) this.count(host, 'qdisc', packet);
     if (link.type === 'bridge' || link.type === 'macvlan') this.count(host, link.type, packet);
     if (link.type === 'vxlan') this.count(host, 'tunnel', packet);
     if (link.type === 'other') this.count(host, link.vf === null ? 'wire' : 'vf', packet);
@@ -48,11 +48,6 @@ export class HopTally {
     if (link.type === 'veth') return this.count(link.space.host, 'veth', packet);
     this.#pass(link, 'in', packet);
     this.count(link.space.host, link.vf === null ? 'wire' : 'vf', packet);
-  }
-
-  #hasCrossed(host: HostNetwork): boolean {
-    const counts = this.#counts.get(host);
-    return counts !== undefined && counts.veth + counts.wire + counts.vf > 0;
   }
 
   #pass(link: Link, direction: Passed['direction'], { etherType, bytes, mark }: Packet): void {

@@ -27,10 +27,8 @@ export const HOPS = [
   'translate',
   /** A rule of somebody else's firewall. */
   'foreignRule',
-  /** Through an HTB on its sender's own link. */
+  /** Through an HTB. */
   'qdisc',
-  /** Through an HTB behind another link: measured, it costs twice as much there. */
-  'relayQdisc',
   /** Into a VXLAN, or out of it. */
   'tunnel',
   /** Out by a link to the fabric, or in by one. */

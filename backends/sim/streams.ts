@@ -1,17 +1,12 @@
 import { HostError, type Errno } from '../../src/host/errors.ts';
 import { AddressError } from '../../src/host/ipv4.ts';
 import type { NamespaceName } from '../../src/host/namespaces.ts';
-import type { Probes, Stream } from '../../src/host/probes.ts';
+import { type Probes, type Stream, STREAM_PAYLOAD_BYTES, STREAM_PAYLOAD_BYTES_MAX } from '../../src/host/probes.ts';
 import { wayOf } from './flow-way.ts';
 import type { StreamSent } from './going-stream.ts';
 import { addressOf, type HostNetwork, type Space } from './network.ts';
 import { HEADER_BYTES, TCP, UDP } from './packet.ts';
 import { StreamEnd } from './stream-end.ts';
-
-/** Fills an Ethernet frame: 1500 less the headers of IPv4 and UDP. */
-const PAYLOAD_BYTES = 1472;
-/** The most that IPv4 carries in UDP. */
-const PAYLOAD_BYTES_MAX = 65_507;
 
 /** Streams of packets through the model: see traffic.ts. */
 export function createStreams(
@@ -72,9 +67,9 @@ const refusal = (code: Errno, target: string, detail: string, cause?: unknown): 
 
 /** @throws HostError EINVAL, EHOSTUNREACH */
 function sentOf(host: HostNetwork, stream: Stream, from: Space, target: string): StreamSent {
-  const { to, port, protocol, payloadBytes = PAYLOAD_BYTES, rateBitsPerSec = Infinity } = stream;
-  if (!(payloadBytes >= 1 && payloadBytes <= PAYLOAD_BYTES_MAX))
-    throw refusal('EINVAL', target, `a datagram holds 1 to ${PAYLOAD_BYTES_MAX} bytes, not ${payloadBytes}`);
+  const { to, port, protocol, payloadBytes = STREAM_PAYLOAD_BYTES, rateBitsPerSec = Infinity } = stream;
+  if (!(payloadBytes >= 1 && payloadBytes <= STREAM_PAYLOAD_BYTES_MAX))
+    throw refusal('EINVAL', target, `a datagram holds 1 to ${STREAM_PAYLOAD_BYTES_MAX} bytes, not ${payloadBytes}`);
   if (!(rateBitsPerSec > 0)) throw refusal('EINVAL', target, `a rate is above 0, not ${rateBitsPerSec}`);
   const sent: StreamSent = {
     from,

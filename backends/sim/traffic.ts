@@ -89,11 +89,8 @@ export class Traffic {
     const flows = this.#streams.map((stream) =>
       stream.findWay(this.#network, stages, (space, protocol, port) => this.endAt(space, protocol, port)),
     );
-    const going = flows.filter((flow) => flow !== null);
-    const rates = ratesOf(going);
-    for (const [index, stream] of this.#streams.entries()) {
-      const flow = flows[index]!;
-      stream.takeRate(flow === null ? null : rates[going.indexOf(flow)]!);
-    }
+    const rates = ratesOf(flows.filter((flow) => flow !== null)).values();
+    for (const [index, stream] of this.#streams.entries())
+      stream.takeRate(flows[index] === null ? null : rates.next().value!);
   }
 }

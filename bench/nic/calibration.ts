@@ -1,7 +1,7 @@
 import type { Calibration } from '../../backends/sim/calibration.ts';
 import { median } from '../result.ts';
 import type { MeasuredCase } from './costs.ts';
-import { fitCosts, type Fit, type FitCase } from './fit.ts';
+import { bytesOf, fitCosts, type Fit, type FitCase } from './fit.ts';
 import { hopsOf } from './hops.ts';
 
 /** Which paths are held out is drawn by it; nothing else is. */
@@ -47,7 +47,7 @@ export async function calibrate(costs: readonly MeasuredCase[], environment: Rec
         containers,
         held,
         hops: { ...met },
-        bytes: payloadBytes + 28,
+        bytes: bytesOf({ payloadBytes }),
         roundsUs: [...cases[index]!.roundsUs],
         predictedUs,
       })),

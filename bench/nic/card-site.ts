@@ -1,8 +1,3 @@
-import { linuxFirewall } from '../../backends/linux/firewall.ts';
-import { linuxLinks } from '../../backends/linux/links.ts';
-import { linuxNamespaces } from '../../backends/linux/namespaces.ts';
-import { linuxRouting } from '../../backends/linux/routing.ts';
-import { linuxShaper } from '../../backends/linux/shaper.ts';
 import type { Ipv4Address } from '../../src/host/ipv4.ts';
 import { type Card, type CardOptions, takeCard, untilCarrier } from './card.ts';
 import { dockerPath } from './paths/docker.ts';
@@ -11,11 +6,12 @@ import { natPath } from './paths/nat.ts';
 import { overlayPath } from './paths/overlay.ts';
 import { vfPath } from './paths/vf.ts';
 import type { PathSpec } from './paths.ts';
-import { insist, layPicture, type PathHost, type PathPicture, unlayPicture } from './picture.ts';
+import { insist, layPicture, type PathPicture, unlayPicture } from './picture.ts';
 import { dressHost, type NicPlace, undressHost } from './place.ts';
 import type { Sink } from './sink.ts';
 import type { NicSite } from './site.ts';
 import { undoAll } from './undo.ts';
+import { linuxPathHost } from './path-host.ts';
 import { OWN_WIRE, SINK, type Wire } from './wire.ts';
 
 /** A site whose wire is that of a real card, and whose sink is another host's. */
@@ -25,18 +21,13 @@ export interface CardSite extends NicSite {
 
 /**
  * Paths by a card, one at a time: they have only the one uplink. Packets go to the sink at this address on the card's wire.
+ * @throws HostError
  */
 export async function cardSite(options: CardOptions, sink: Sink, address: Ipv4Address): Promise<CardSite> {
   const card = await takeCard(options);
   const { root, vfLinks, functions } = card;
   const wire: Wire = { uplink: { ...OWN_WIRE.uplink, link: options.pf }, sink: address };
-  const host: PathHost = {
-    namespaces: linuxNamespaces(root),
-    links: linuxLinks(root),
-    routing: linuxRouting(root),
-    firewall: linuxFirewall(root),
-    shaper: linuxShaper(root),
-  };
+  const host = linuxPathHost(root);
   // Once iptables has had a rule in a namespace its hooks stay: so all paths pass them, and not only those after Docker's.
   await undressHost(root);
   let current: NicPlace | null = null;
@@ -46,7 +37,7 @@ export async function cardSite(options: CardOptions, sink: Sink, address: Ipv4Ad
   };
   return {
     functions,
-    surroundings: { network: root, links: [], card: { namespace: '', name: options.pf } },
+    card: { namespace: '', name: options.pf },
     shown: [...(vfLinks.length > 0 ? [vfPath] : []), macvlanPath, natPath, dockerPath, overlayPath],
     parts: [],
     place: async (path) => {

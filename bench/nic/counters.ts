@@ -1,4 +1,4 @@
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { Refusal } from '../../backends/linux/errors.ts';
 import { Attributes, attribute, FLAG, message, messages, text } from '../../backends/linux/netlink-codec.ts';
 import type { NetworkRoot } from '../../backends/linux/netns.ts';
@@ -57,47 +57,6 @@ export class NftCounters {
     const data = new Attributes(answer.body, NFGENMSG_BYTES).nested(NFTA_OBJ.data);
     const number = (type: number): number => Number(data?.bytes(type)?.readBigUInt64BE() ?? 0n);
     return { packets: number(NFTA_COUNTER_PACKETS), bytes: number(NFTA_COUNTER_BYTES) };
-  }
-
-  close(): void {
-    closeSync(this.#fd);
-  }
-}
-
-/** What has come in by the links of a namespace, as they count it themselves. */
-export class LinkCounts {
-  readonly #fd: number;
-  readonly #links: readonly string[] | undefined;
-  readonly #scratch = Buffer.alloc(256 * 1024);
-
-  /** @param links all but `lo` unless named */
-  constructor(root: NetworkRoot, links?: readonly string[]) {
-    // Of the namespace in which it was opened, and it stays so.
-    this.#fd = root.within('', () => openSync('/proc/thread-self/net/dev', 'r'));
-    this.#links = links;
-  }
-
-  /** `  eth0: bytes packets …`, behind two lines of headings. */
-  read(): Counted {
-    let packets = 0;
-    let bytes = 0;
-    for (const line of this.#scratch.toString('latin1', 0, this.#readAll()).split('\n').slice(2)) {
-      const [name, counted = ''] = line.trim().split(':');
-      if (!(this.#links?.includes(name!) ?? name !== 'lo')) continue;
-      const numbers = counted.trim().split(/\s+/);
-      bytes += Number(numbers[0] ?? 0);
-      packets += Number(numbers[1] ?? 0);
-    }
-    return { packets, bytes };
-  }
-
-  #readAll(): number {
-    let length = 0;
-    for (;;) {
-      const read = readSync(this.#fd, this.#scratch, length, this.#scratch.length - length, length);
-      if (read === 0) return length;
-      length += read;
-    }
   }
 
   close(): void {

@@ -15,8 +15,8 @@ export interface NicEnvironment extends Processor {
   readonly hypervisor: string | null;
   /** Runnable processes over 1, 5 and 15 minutes, before anything was measured. */
   readonly load: readonly number[] | null;
-  /** The links that packets pass, and the card where one is measured. */
-  readonly links: readonly LinkFacts[];
+  /** A container's own link, on the first of the paths; and the card where one is measured. */
+  readonly link: LinkFacts;
   readonly card: (CardFacts & LinkFacts) | null;
   readonly tools: Readonly<Record<string, string | null>>;
 }
@@ -36,9 +36,9 @@ export interface Processor {
 
 export interface EnvironmentOptions {
   readonly network: NetworkRoot;
-  readonly links: readonly LinkName[];
+  readonly link: LinkName;
   /** The link of the card that is measured. */
-  readonly card?: LinkName | undefined;
+  readonly card: LinkName | null;
 }
 
 /** Commands whose version is recorded, and how each tells it. */
@@ -52,15 +52,15 @@ const TOOLS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What the machine is, at this moment. */
-export async function readEnvironment({ network, links, card }: EnvironmentOptions): Promise<NicEnvironment> {
+export async function readEnvironment({ network, link, card }: EnvironmentOptions): Promise<NicEnvironment> {
   // First of all: what follows adds to it.
   const load = readLoad();
   const [cpu, system, tools, facts, cardLink] = await Promise.all([
     si.cpu(),
     si.osInfo(),
     readTools(),
-    Promise.all(links.map((link) => readLinkFacts(network, link))),
-    card === undefined ? null : readLinkFacts(network, card),
+    readLinkFacts(network, link),
+    card === null ? null : readLinkFacts(network, card),
   ]);
   const processor = readProcessor(`${cpu.manufacturer} ${cpu.brand}`.trim(), cpu.cores);
   const hypervisor = readHypervisor();
@@ -71,7 +71,7 @@ export async function readEnvironment({ network, links, card }: EnvironmentOptio
     hypervisor,
     ...processor,
     load,
-    links: facts,
+    link: facts,
     card: cardLink === null ? null : { ...readCardFacts(cardLink.pciAddress ?? ''), ...cardLink },
     tools: { node: process.version, ...tools },
   };

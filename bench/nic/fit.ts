@@ -1,10 +1,8 @@
 import { fcnnls } from 'ml-fcnnls';
 import { Matrix, pseudoInverse, SVD } from 'ml-matrix';
 import { costNs, type Hop, type HopCounts, HOPS, type PacketCosts } from '../../backends/sim/packet-costs.ts';
+import { HEADER_BYTES } from '../../backends/sim/packet.ts';
 import { createRandom } from '../../src/host/random.ts';
-
-/** IPv4 and UDP: what is sent with each payload. */
-const HEADERS_BYTES = 28;
 
 /** What was measured of one path, size and ratio, and what a packet meets there. */
 export interface FitCase {
@@ -51,7 +49,8 @@ export function fitCosts(cases: readonly FitCase[], seed: number, about: string)
   return { costs, cases: judged, errorMax: Math.max(...errors) };
 }
 
-const bytesOf = ({ payloadBytes }: FitCase): number => payloadBytes + HEADERS_BYTES;
+/** Of the IP packet that its sender copies. */
+export const bytesOf = ({ payloadBytes }: Pick<FitCase, 'payloadBytes'>): number => payloadBytes + HEADER_BYTES;
 
 /** What is not fitted. */
 function holdOut(cases: readonly FitCase[], seed: number): ReadonlySet<FitCase> {

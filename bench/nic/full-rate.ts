@@ -1,10 +1,12 @@
 import { linuxClock, monotonicMs } from '../../backends/linux/clock.ts';
-import { busyUs } from './cpu-time.ts';
+import { readCpuTicks } from './busy.ts';
 import type { NicCase } from './costs.ts';
 import type { Generator } from './generator.ts';
 import type { NicPlace } from './place.ts';
 import { insistOnFrames } from './sink.ts';
 
+/** Of /proc/stat: hundredths of a second on every architecture (USER_HZ, proc_stat(5)). */
+const US_PER_TICK = 10_000;
 /** Until queues are as full as they get. */
 const WARM_UP_MS = 50;
 
@@ -31,7 +33,7 @@ export async function measureFullRate(
       ms: monotonicMs(),
       counts: await place.sink.counts(),
       senderUs: generating.cpuUs(),
-      hostUs: busyUs(),
+      hostUs: (readCpuTicks()?.busy ?? 0) * US_PER_TICK,
     });
     const before = await read();
     await linuxClock.sleep(forMs);

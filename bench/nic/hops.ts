@@ -31,7 +31,7 @@ export async function hopsOf(path: PathSpec): Promise<HopCounts> {
   const picture = path.picture(1, OWN_WIRE);
   await simulation.run(async () => {
     const host = simulation.host(HOST);
-    await layPicture(host, { ...ownWire(), elements: [], objects: [], containers: [] });
+    await layPicture(host, ownWire());
     await layPicture(host, picture);
   });
   const { namespace, target } = picture.containers[0]!;

@@ -3,6 +3,7 @@ import { pathLabel } from '../../src/report/packet-paths.ts';
 import { caseName, type NicCase } from './costs.ts';
 import { LOADS } from './latency.ts';
 import type { NicMeasured } from './nic.ts';
+import type { FoundRate } from './search.ts';
 
 const HEADS = ['NDR', 'PDR', ...LOADS.map((load) => `at ${load * 100} %`), 'UDP RR', 'TCP RR'] as const;
 const WIDTHS = [8, 8, ...LOADS.map(() => 12), 8, 8] as const;
@@ -24,20 +25,15 @@ export function limitsTable({ frames, latencies, transactions }: NicMeasured, fu
       const found = transactions.find((each) => caseName(each.of) === name && each.is.protocol === protocol);
       return found === undefined ? '-' : thousands(found.is.taken.perSec);
     };
-    const cells = [
-      thousands(is.ndr.packetsPerSec),
-      thousands(is.pdr.packetsPerSec),
-      ...LOADS.map(latency),
-      perSec('udp'),
-      perSec('tcp'),
-    ];
+    const cells = [atLeast(is.ndr), atLeast(is.pdr), ...LOADS.map(latency), perSec('udp'), perSec('tcp')];
     return line(labels[index]!.padEnd(gutter), cells);
   });
   return [
     line(' '.repeat(gutter), HEADS),
     ...rows,
     '',
-    'NDR, PDR: packets/s without loss and with 0.5 % at most; at a share of PDR: us there and back, p50 / p99; RR: answers/s',
+    'NDR, PDR: packets/s without loss and with 0.5 % at most, ≥ where no more was sent;',
+    'at a share of PDR: us there and back, p50 / p99; RR: answers/s',
   ];
 }
 
@@ -46,5 +42,9 @@ const labelOf = ({ path, containers, payloadBytes }: NicCase, functions: Functio
 
 const line = (label: string, cells: readonly string[]): string =>
   `${label}${cells.map((cell, index) => cell.padStart(WIDTHS[index]!)).join('')}`;
+
+/** Where nothing was lost at the most that was sent, the path may pass more. */
+const atLeast = ({ packetsPerSec, limit }: FoundRate): string =>
+  `${limit === 'path' ? '' : '≥'}${thousands(packetsPerSec)}`;
 
 const thousands = (perSec: number): string => `${Number((perSec / 1000).toPrecision(3))} k`;

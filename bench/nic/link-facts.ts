@@ -1,6 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { execa } from 'execa';
+import { linkSpeedBitsPerSec } from '../../backends/linux/link-speed.ts';
 import type { NetworkRoot } from '../../backends/linux/netns.ts';
 import type { LinkName } from '../../src/host/links.ts';
 import { readWords } from './kernel-words.ts';
@@ -26,12 +27,11 @@ export interface CardFacts {
   readonly numaNode: number | null;
 }
 
-const BITS_PER_MBIT = 1_000_000;
 const PCI_ADDRESS = /^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$/;
 /** Of what ethtool lists these change how many packets there are, or what one costs. */
 const TELLING = /segmentation|receive-offload|checksum|scatter-gather|gro|udp/;
 
-/** By ethtool(8), inside the link's own namespace. All is null where there is no such command. */
+/** Inside the link's own namespace; what ethtool(8) tells is null where there is no such command. */
 export async function readLinkFacts(root: NetworkRoot, link: LinkName): Promise<LinkFacts> {
   const ask = async (...args: readonly string[]): Promise<string> => {
     try {
@@ -46,12 +46,8 @@ export async function readLinkFacts(root: NetworkRoot, link: LinkName): Promise<
       return '';
     }
   };
-  const [info, settings, features] = await Promise.all([
-    ask('-i', link.name),
-    ask(link.name),
-    ask('--json', '-k', link.name),
-  ]);
-  return { link, ...factsIn(info), speedBitsPerSec: speedIn(settings), offloads: offloadsIn(features) };
+  const [info, features] = await Promise.all([ask('-i', link.name), ask('--json', '-k', link.name)]);
+  return { link, ...factsIn(info), speedBitsPerSec: speedOf(root, link), offloads: offloadsIn(features) };
 }
 
 /** What `ethtool -i` says. */
@@ -68,10 +64,13 @@ export function factsIn(info: string): Pick<LinkFacts, 'driver' | 'firmware' | '
   };
 }
 
-/** What `ethtool LINK` says; a link that is down says that it is unknown. */
-export function speedIn(settings: string): number | null {
-  const mbit = settings.match(/^\s*Speed: (?<mbit>\d+)Mb\/s$/m)?.groups?.['mbit'];
-  return mbit === undefined ? null : Number(mbit) * BITS_PER_MBIT;
+function speedOf(root: NetworkRoot, { namespace, name }: LinkName): number | null {
+  try {
+    return root.within(namespace, () => linkSpeedBitsPerSec(name));
+  } catch {
+    // As above.
+    return null;
+  }
 }
 
 /** What `ethtool --json -k` says. An older one writes text, and is not understood. */

@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import { quantile } from '../../src/report/quantile.ts';
 import { median } from '../result.ts';
 import { type Busy, busyBetween, readCpuTicks, readProcessTicks } from './busy.ts';
 import type { NicEnvironment, Processor } from './environment.ts';
@@ -159,13 +160,7 @@ const MOST_ADVISED = 100;
  */
 export function agreesWithin(rounds: readonly number[]): number | null {
   if (rounds.length < ENOUGH_TO_TELL) return null;
-  const sorted = rounds.toSorted((a, b) => a - b);
-  const at = (share: number): number => {
-    const place = share * (sorted.length - 1);
-    const [below, above] = [sorted[Math.floor(place)]!, sorted[Math.ceil(place)]!];
-    return below + (place - Math.floor(place)) * (above - below);
-  };
-  const deviation = (1.25 * (at(0.75) - at(0.25))) / 1.35 / Math.sqrt(rounds.length);
+  const deviation = (1.25 * (quantile(rounds, 0.75) - quantile(rounds, 0.25))) / 1.35 / Math.sqrt(rounds.length);
   return (1.96 * Math.SQRT2 * deviation) / Math.abs(median(rounds));
 }
 

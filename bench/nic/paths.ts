@@ -23,10 +23,6 @@ import type { Wire } from './wire.ts';
 /** A way from a container to the wire. */
 export interface PathSpec {
   readonly name: string;
-  /** In a table. */
-  readonly title: string;
-  /** What a packet meets on it. */
-  readonly about: string;
   /** Rules of somebody else's firewall, laid by iptables-restore: how many of them a packet passes, and whether they masquerade. */
   readonly foreign?: { readonly rules: string; readonly passed: number; readonly translates: boolean };
   /** Do a bridge's frames pass the filter of IP (`net.bridge.bridge-nf-call-iptables`)? As beside a Docker unless set: they do. */

@@ -21,8 +21,6 @@ const Counts = z.object({
   packets: count,
   bytes: count,
   tunnelPackets: count,
-  linkPackets: count,
-  linkBytes: count,
 }) satisfies z.ZodType<SinkCounts>;
 
 /** A line to the sink. The version comes first, so that any other can at least be told so. */
@@ -37,7 +35,7 @@ export type Request = z.infer<typeof Request>;
 /** The line that answers it. */
 export const Response = z.union([
   z.object({ error: z.string() }),
-  z.object({ begun: z.object({ version: z.number(), link: z.string() }) }),
+  z.object({ begun: z.object({ version: z.number() }) }),
   z.object({ counts: Counts }),
   z.object({ done: z.literal(true) }),
 ]);

@@ -1,10 +1,8 @@
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import * as z from 'zod';
 import { errnoOf } from '../../backends/linux/errors.ts';
 import { NetworkRoot } from '../../backends/linux/netns.ts';
 import { runMark } from '../../backends/linux/owner.ts';
-import { runTool } from '../../backends/linux/tool.ts';
 import { HostError } from '../../src/host/errors.ts';
 import { startEcho } from './echo.ts';
 import { parseLine, PEER_PORT, PEER_VERSION, readLines, Request, type Response, SILENCE_MS } from './peer-protocol.ts';
@@ -14,8 +12,6 @@ export interface ServeOptions {
   /** All addresses of this host unless one is named. */
   readonly address?: string;
   readonly port?: number;
-  /** On which the flood comes; that which leads to the client unless one is named. */
-  readonly link?: string;
   /** What happens, a line each. */
   readonly onEvent?: (what: string) => void;
 }
@@ -27,14 +23,13 @@ const OPERATION = 'bench nic --sink';
  * signal. It leaves nothing behind. @throws HostError
  */
 export async function serveSink(
-  { address = '0.0.0.0', port = PEER_PORT, link, onEvent = () => {} }: ServeOptions,
+  { address = '0.0.0.0', port = PEER_PORT, onEvent = () => {} }: ServeOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const root = new NetworkRoot({ mark: runMark('nic-sink'), own: null });
   const target = `${address}:${port}`;
-  if (link !== undefined) await insistLink(root, link);
   await sweepDeadSinks(root);
-  const clients = new Clients(root, link, onEvent);
+  const clients = new Clients(root, onEvent);
   let isReady = false;
   const server = await listen(address, port, (socket) => {
     if (isReady) clients.take(socket);
@@ -55,11 +50,6 @@ export async function serveSink(
   }
 }
 
-async function insistLink(root: NetworkRoot, link: string): Promise<void> {
-  const { ok, stderr } = await runTool(root, 'ip', ['link', 'show', 'dev', link]);
-  if (!ok) throw new HostError('ENODEV', OPERATION, link, { detail: `there is no such link here: ${stderr.trim()}` });
-}
-
 async function listen(address: string, port: number, take: (socket: Socket) => void): Promise<Server> {
   const server = createServer({ noDelay: true }, take).listen({ host: address, port });
   try {
@@ -78,13 +68,11 @@ async function listen(address: string, port: number, take: (socket: Socket) => v
 /** Those who come; the first is served, the others are told so. */
 class Clients {
   readonly #root: NetworkRoot;
-  readonly #link: string | undefined;
   readonly #onEvent: (what: string) => void;
   #served: Client | undefined;
 
-  constructor(root: NetworkRoot, link: string | undefined, onEvent: (what: string) => void) {
+  constructor(root: NetworkRoot, onEvent: (what: string) => void) {
     this.#root = root;
-    this.#link = link;
     this.#onEvent = onEvent;
   }
 
@@ -94,7 +82,7 @@ class Clients {
       partWith(socket, { error: `it serves ${this.#served.name}, and one at a time: try later` });
       return;
     }
-    const client = new Client(this.#root, this.#link, socket);
+    const client = new Client(this.#root, socket);
     this.#served = client;
     this.#onEvent(`serves ${client.name}`);
     void client.ended.then((complaint) => {
@@ -114,23 +102,19 @@ const line = (answer: Response): string => `${JSON.stringify(answer)}\n`;
 /** Says a last word, and does not wait for one. */
 const partWith = (socket: Socket, answer: Response): void => void socket.end(line(answer), () => socket.destroy());
 
-const Routes = z.tuple([z.object({ dev: z.string() })]);
-
 /** One client, whose questions are answered in order. */
 class Client {
   readonly name: string;
   /** When nothing of it is left; with what was wrong, if anything was. */
   readonly ended: Promise<string | null>;
   readonly #root: NetworkRoot;
-  readonly #link: string | undefined;
   readonly #socket: Socket;
   readonly #end = Promise.withResolvers<string | null>();
   #sink: Sink | undefined;
   #last: Promise<void> = Promise.resolve();
 
-  constructor(root: NetworkRoot, link: string | undefined, socket: Socket) {
+  constructor(root: NetworkRoot, socket: Socket) {
     this.#root = root;
-    this.#link = link;
     this.#socket = socket;
     this.name = `${socket.remoteAddress}:${socket.remotePort}`;
     this.ended = this.#end.promise;
@@ -194,16 +178,7 @@ class Client {
       return {
         error: `it speaks version ${PEER_VERSION} of the bench's language, and the client ${version}: run the same Plimsoll on both hosts`,
       };
-    const link = this.#link ?? (await this.#linkToClient());
-    this.#sink ??= await openSink(this.#root, '', [link]);
-    return { begun: { version: PEER_VERSION, link } };
-  }
-
-  /** What comes from it should come by the link that leads to it. */
-  async #linkToClient(): Promise<string> {
-    const args = ['-4', '-j', 'route', 'get', this.#socket.remoteAddress!];
-    const { ok, stdout, stderr } = await runTool(this.#root, 'ip', args);
-    if (!ok) throw new Error(`ip ${args.join(' ')}: ${stderr.trim()}`);
-    return Routes.parse(JSON.parse(stdout))[0].dev;
+    this.#sink ??= await openSink(this.#root, '');
+    return { begun: { version: PEER_VERSION } };
   }
 }

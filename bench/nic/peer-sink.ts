@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { HostError } from '../../src/host/errors.ts';
-import type { Ipv4Address } from '../../src/host/ipv4.ts';
 import {
   parseLine,
   PEER_PORT,
@@ -18,17 +17,11 @@ const START_IT = 'start "plimsoll bench nic --sink" there';
 
 /** A sink on another host, by the word of a `plimsoll bench nic --sink` that runs there. */
 export class PeerSink implements Sink {
-  /** Where the other host is reached, for whoever sends to it. */
-  readonly address: Ipv4Address;
-  /** Its link on which the flood is to come. */
-  readonly link: string;
   readonly #line: PeerLine;
   readonly #signs: NodeJS.Timeout;
 
-  constructor(line: PeerLine, address: Ipv4Address, link: string) {
+  constructor(line: PeerLine) {
     this.#line = line;
-    this.address = address;
-    this.link = link;
     this.#signs = setInterval(() => {
       // That it is gone is told to whoever asks next.
       line.ask({ ask: 'sign' }).catch(() => undefined);
@@ -60,7 +53,7 @@ export async function openPeerSink(host: string, port: number | undefined, signa
     const answer = await line.ask({ ask: 'begin', version: PEER_VERSION });
     if (!('begun' in answer)) throw line.stranger();
     if (answer.begun.version !== PEER_VERSION) throw line.failed('EOPNOTSUPP', otherVersion(answer.begun.version));
-    return new PeerSink(line, socket.remoteAddress!, answer.begun.link);
+    return new PeerSink(line);
   } catch (error) {
     await line.close();
     throw error;

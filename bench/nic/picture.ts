@@ -28,9 +28,9 @@ export interface PathPicture {
 /** What a path is laid with: the same verbs on a real host and on a simulated one. */
 export type PathHost = Pick<Host, 'namespaces' | 'links' | 'routing' | 'firewall' | 'shaper'>;
 
-/** Makes all of it. @throws HostError unless all was applied */
-export async function layPicture(host: PathHost, picture: PathPicture): Promise<void> {
-  const { namespaces, links, entries, frame, elements, objects } = picture;
+/** Makes what there is of it. @throws HostError unless all was applied */
+export async function layPicture(host: PathHost, picture: Partial<PathPicture>): Promise<void> {
+  const { namespaces = [], links = [], entries = [], frame, elements = [], objects = [] } = picture;
   insist(await host.namespaces.create(namespaces));
   insist(
     await host.links.create(

@@ -1,18 +1,14 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { makeOwnNamespace, ownNamespaceOf, removeNetwork } from '../../backends/linux/fabric.ts';
-import { linuxFirewall } from '../../backends/linux/firewall.ts';
-import { linuxLinks } from '../../backends/linux/links.ts';
-import { linuxNamespaces } from '../../backends/linux/namespaces.ts';
 import { NetworkRoot } from '../../backends/linux/netns.ts';
 import { runMark } from '../../backends/linux/owner.ts';
-import { linuxRouting } from '../../backends/linux/routing.ts';
-import { linuxShaper } from '../../backends/linux/shaper.ts';
 import { runTool } from '../../backends/linux/tool.ts';
 import { type Echo, startEcho } from './echo.ts';
 import type { PathSpec } from './paths.ts';
 import { layPicture, type PathContainer } from './picture.ts';
 import { openSink, type Sink } from './sink.ts';
 import { undoAll } from './undo.ts';
+import { linuxPathHost } from './path-host.ts';
 import { OWN_WIRE, ownWire, SINK } from './wire.ts';
 
 /** A path as it stands: containers at its beginning, the sink at its end. */
@@ -35,14 +31,8 @@ export async function makePlace(path: PathSpec, count: number): Promise<NicPlace
   const root = new NetworkRoot({ mark, own: ownNamespaceOf(mark) });
   try {
     makeOwnNamespace(mark);
-    const host = {
-      namespaces: linuxNamespaces(root),
-      links: linuxLinks(root),
-      routing: linuxRouting(root),
-      firewall: linuxFirewall(root),
-      shaper: linuxShaper(root),
-    };
-    await layPicture(host, { ...ownWire(), elements: [], objects: [], containers: [] });
+    const host = linuxPathHost(root);
+    await layPicture(host, ownWire());
     const picture = path.picture(count, OWN_WIRE);
     await layPicture(host, picture);
     await dressHost(root, path);

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { HEADER_BYTES } from '../../backends/sim/packet.ts';
 import { hostError } from '../../backends/linux/errors.ts';
 import { NetworkRoot } from '../../backends/linux/netns.ts';
 import { mayLive, ownerOf, runMark } from '../../backends/linux/owner.ts';
@@ -6,14 +7,12 @@ import { runTool } from '../../backends/linux/tool.ts';
 import { HostError } from '../../src/host/errors.ts';
 import type { NamespaceName } from '../../src/host/namespaces.ts';
 import { TUNNEL_PORT } from '../../src/network/frame.ts';
-import { LinkCounts, NftCounters } from './counters.ts';
+import { NftCounters } from './counters.ts';
 
 /** The discard service (RFC 863), and the echo service (RFC 862). */
 export const FLOOD_PORT = 9;
 export const ECHO_PORT = 7;
 
-/** IPv4 and UDP. */
-const HEADERS_BYTES = 20 + 8;
 /** Around a packet in a tunnel: IPv4, UDP, VXLAN, Ethernet. */
 const TUNNEL_BYTES = 20 + 8 + 8 + 14;
 
@@ -31,9 +30,6 @@ export interface SinkCounts {
   readonly bytes: number;
   /** How many of the packets came in a tunnel. */
   readonly tunnelPackets: number;
-  /** Of anything, counted by the links on which it came. */
-  readonly linkPackets: number;
-  readonly linkBytes: number;
 }
 
 /** Read while packets come, some may be counted whose bytes are not yet; a segmented one is twice too large at least (nft_counter_fetch in net/netfilter/nft_counter.c). */
@@ -44,7 +40,7 @@ const TORN_PACKETS = 16;
 export function insistOnFrames(before: SinkCounts, after: SinkCounts, payloadBytes: number, path: string): void {
   const packets = after.packets - before.packets;
   const bytes = after.bytes - before.bytes;
-  const wanted = packets * (payloadBytes + HEADERS_BYTES) + (after.tunnelPackets - before.tunnelPackets) * TUNNEL_BYTES;
+  const wanted = packets * (payloadBytes + HEADER_BYTES) + (after.tunnelPackets - before.tunnelPackets) * TUNNEL_BYTES;
   if (Math.abs(bytes - wanted) <= Math.max(wanted * TORN, (TORN_PACKETS * wanted) / Math.max(1, packets))) return;
   const each = (number: number): string => (number / packets).toFixed(1);
   const seen = `${path}: ${packets} packets of ${each(bytes)} bytes came to the sink instead of ${each(wanted)}`;
@@ -55,22 +51,15 @@ export function insistOnFrames(before: SinkCounts, after: SinkCounts, payloadByt
   );
 }
 
-/**
- * A sink in this namespace of the host.
- * @param links on which the flood comes; all but `lo` unless named
- * @throws HostError where nft is not there, or refuses
- */
-export async function openSink(root: NetworkRoot, namespace: NamespaceName, links?: readonly string[]): Promise<Sink> {
+/** A sink in this namespace of the host. @throws HostError where nft is not there, or refuses */
+export async function openSink(root: NetworkRoot, namespace: NamespaceName): Promise<Sink> {
   const own = namespace === '' ? root : new NetworkRoot({ mark: root.mark, own: root.pathOf(namespace) });
   // It names its owner: where that dies, whoever comes next finds it.
   const table = runMark('nic-sink');
   await lay(own, rulesOf(table));
-  let counters: NftCounters | undefined;
   try {
-    counters = new NftCounters(own, table);
-    return new NamespaceSink(own, table, counters, new LinkCounts(own, links));
+    return new NamespaceSink(own, table, new NftCounters(own, table));
   } catch (error) {
-    counters?.close();
     await lay(own, `delete table ip ${table}\n`);
     throw error;
   }
@@ -116,31 +105,25 @@ class NamespaceSink implements Sink {
   readonly #root: NetworkRoot;
   readonly #table: string;
   readonly #counters: NftCounters;
-  readonly #links: LinkCounts;
 
-  constructor(root: NetworkRoot, table: string, counters: NftCounters, links: LinkCounts) {
+  constructor(root: NetworkRoot, table: string, counters: NftCounters) {
     this.#root = root;
     this.#table = table;
     this.#counters = counters;
-    this.#links = links;
   }
 
   counts(): SinkCounts {
     const flood = this.#counters.read('flood');
     const tunnelled = this.#counters.read('tunnelled');
-    const links = this.#links.read();
     return {
       packets: flood.packets + tunnelled.packets,
       bytes: flood.bytes + tunnelled.bytes,
       tunnelPackets: tunnelled.packets,
-      linkPackets: links.packets,
-      linkBytes: links.bytes,
     };
   }
 
   async close(): Promise<void> {
     this.#counters.close();
-    this.#links.close();
     await lay(this.#root, `delete table ip ${this.#table}\n`);
   }
 }

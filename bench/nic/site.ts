@@ -1,6 +1,4 @@
-import { NetworkRoot } from '../../backends/linux/netns.ts';
-import { runMark } from '../../backends/linux/owner.ts';
-import type { EnvironmentOptions } from './environment.ts';
+import type { LinkName } from '../../src/host/links.ts';
 import { makePlace, type NicPlace } from './place.ts';
 import { PARTS, type PathSpec, SHOWN } from './paths.ts';
 import { undoAll } from './undo.ts';
@@ -11,8 +9,8 @@ export interface NicSite {
   readonly shown: readonly PathSpec[];
   /** What tells the cost of each part. */
   readonly parts: readonly PathSpec[];
-  /** Where to look for what is recorded of it. */
-  readonly surroundings: EnvironmentOptions;
+  /** The card whose wire it is; null: it has a wire of its own. */
+  readonly card: LinkName | null;
   /** The same until another is asked for, and perhaps longer. @throws HostError, Error */
   place(path: PathSpec): Promise<NicPlace>;
   close(): Promise<void>;
@@ -22,7 +20,7 @@ export interface NicSite {
 export function ownSite(containers: number): NicSite {
   const places = new Map<PathSpec, NicPlace>();
   return {
-    surroundings: { network: new NetworkRoot({ mark: runMark('nic'), own: null }), links: [] },
+    card: null,
     shown: SHOWN,
     parts: PARTS,
     place: async (path) => {

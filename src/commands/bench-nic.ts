@@ -59,14 +59,17 @@ export async function nicBench(
   };
   checkNicOptions(options, asked.sizes);
   const { site, functions } = await siteOf(options, Math.max(...asked.ratios), signal);
-  onProgress(`nic: ${HEADLINES[functions]}`);
+  const headline = headlineOf(functions, site);
+  onProgress(`nic: ${headline}`);
   const { environment, before } = await lookAround(site);
   for (const line of noiseLines(noiseOf(before))) onProgress(`nic: ${line}`);
   const noticed = watchForNoise(environment.cpus);
   const measured = await measureNic(site, { ...asked, onProgress, signal });
+  if (measured.partial !== undefined && measured.costs.every(({ roundsUs }) => roundsUs.length === 0))
+    throw measured.partial;
   const noise = noiseOf([...before, ...noticed(steadiest(measured))]);
   return await reported(measured, site.parts.length > 0, options, functions, {
-    functions: HEADLINES[functions],
+    functions: headline,
     generator: options.generator,
     ...environment,
     noise,
@@ -76,7 +79,9 @@ export async function nicBench(
 /** The machine as it is before anything is measured. The site is closed where that fails. */
 async function lookAround(site: NicSite): Promise<{ environment: NicEnvironment; before: Finding[] }> {
   try {
-    const environment = await readEnvironment(site.surroundings);
+    const { root: network, containers } = await site.place(site.shown[0]!);
+    const link = { namespace: containers[0]!.namespace, name: 'eth0' };
+    const environment = await readEnvironment({ network, link, card: site.card });
     return { environment, before: await lookForNoise(environment) };
   } catch (error) {
     await site.close();
@@ -102,6 +107,11 @@ const HEADLINES: Readonly<Record<Functions, string>> = {
     'emulated: not a speed. The virtual functions are real to the kernel, their card is software of the virtual machine',
   none: 'no VF here: what stands in for it is "direct (no VF)", which is not SR-IOV',
 };
+
+const headlineOf = (functions: Functions, { card }: NicSite): string =>
+  functions === 'none' && card !== null
+    ? `no VF here: ${card.name} has none, and nothing stands in for one`
+    : HEADLINES[functions];
 
 async function siteOf(
   { pf, peer, 'take-down-link': takeDownLink }: NicArguments,
@@ -132,7 +142,7 @@ export async function nicSink({ pf, listen }: NicArguments, onEvent: Progress, s
   if (pf === undefined) throw new UsageError('--sink: name the card on which packets come, too: --pf ens1');
   const { host, port } = listen === undefined ? {} : placeOf('listen', listen);
   const where = { ...(host !== undefined && { address: host }), ...(port !== undefined && { port }) };
-  await withSinkAddress(pf, () => serveSink({ link: pf, ...where, onEvent }, signal));
+  await withSinkAddress(pf, () => serveSink({ ...where, onEvent }, signal));
 }
 
 async function reported(
@@ -147,7 +157,7 @@ async function reported(
     environment,
     results: resultsOf(measured, judged?.fit.errorMax ?? null, functions),
     text: [
-      HEADLINES[functions],
+      environment.functions,
       '',
       ...packetRateTable(ratesOf(measured), { functions, over: BASELINE }),
       '',

@@ -67,13 +67,18 @@ export interface Receiving {
   close(): Promise<void>;
 }
 
+/** Fills an Ethernet frame: 1500 less the headers of IPv4 and UDP. */
+export const STREAM_PAYLOAD_BYTES = 1472;
+/** The most that IPv4 carries in UDP. */
+export const STREAM_PAYLOAD_BYTES_MAX = 65_507;
+
 /** Packets one after another, from a namespace. */
 export interface Stream {
   readonly from: NamespaceName;
   readonly to: Ipv4Address;
   readonly port: number;
   readonly protocol: 'tcp' | 'udp';
-  /** Of UDP, of each datagram; 1472 unless set, which fills an Ethernet frame. */
+  /** Of UDP, of each datagram; STREAM_PAYLOAD_BYTES unless set. */
   readonly payloadBytes?: number;
   /** Of UDP: no faster than this on the wire; as fast as it goes unless set. */
   readonly rateBitsPerSec?: number;

@@ -1,5 +1,6 @@
 import type { TopLevelSpec } from 'vega-lite';
 import { drawSvg, INK, pngOf } from './draw.ts';
+import { quantile } from './quantile.ts';
 import { type Functions, type PacketPath, pathLabel } from './packet-paths.ts';
 
 /** How many times the packets of NAT each path passed, by how many containers sent and how much each packet held. */
@@ -165,14 +166,6 @@ function specOf({ bars, functions, over }: PacketRateFigure, title: string, line
 /** `1:4`, as containers to a wire. */
 const ratioLabel = (containers: number): string =>
   `${containers === 1 ? 'one container' : `${containers} containers`} (1:${containers})`;
-
-/** What a share of the rounds is below, between neighbours in proportion. */
-function quantile(rounds: readonly number[], share: number): number {
-  const sorted = rounds.toSorted((a, b) => a - b);
-  const at = share * (sorted.length - 1);
-  const [below, above] = [sorted[Math.floor(at)]!, sorted[Math.ceil(at)]!];
-  return below + (at - Math.floor(at)) * (above - below);
-}
 
 /** All figures in words. */
 function describe({ bars, functions }: PacketRateFigure, lines: readonly string[]): string {

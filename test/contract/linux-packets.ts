@@ -26,11 +26,11 @@ export const since = (before: SinkCounts, after: SinkCounts): { packets: number;
   bytes: after.bytes - before.bytes,
 });
 
-/** Packets that a link of the sink's has received, as `ip` tells them. */
-function receivedBy(root: NetworkRoot, link: string): number {
+/** What a link of the sink's has received, as `ip` tells it. */
+export function receivedBy(root: NetworkRoot, link: string): { packets: number; bytes: number } {
   const namespace = basename(root.pathOf('sink'));
   const text = execFileSync('ip', ['-n', namespace, '-s', '-j', 'link', 'show', 'dev', link], { encoding: 'utf8' });
-  return (JSON.parse(text) as { stats64: { rx: { packets: number } } }[])[0]!.stats64.rx.packets;
+  return (JSON.parse(text) as { stats64: { rx: { packets: number; bytes: number } } }[])[0]!.stats64.rx;
 }
 
 /** Every datagram is counted once, and none that was not sent, from two containers and of several sizes. */
@@ -85,7 +85,7 @@ export async function insistPaced(generator: Generator): Promise<void> {
         const most = 2 * ((packetsPerSec / 1000) * tookMs + 32);
         assert.ok(sent.packets <= most, `${sent.packets} in ${tookMs} ms`);
         // Neither sends for the other.
-        const each = containers.map((_, index) => receivedBy(root, place.farLink(index)));
+        const each = containers.map((_, index) => receivedBy(root, place.farLink(index)).packets);
         assert.ok(Math.min(...each) > (each[0]! + each[1]!) / 3, `${each.join(' and ')} came`);
       }
     } finally {

@@ -1,4 +1,4 @@
-// A process to be killed, in a network namespace: `flood NAME` sends and says who does it for it; `sink ADDRESS PORT [LINK]` is the
+// A process to be killed, in a network namespace: `flood NAME` sends and says who does it for it; `sink ADDRESS PORT` is the
 // other end of `--peer` and tells what happens; `client` does what the lines of its input say, and answers each with a line.
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -37,7 +37,6 @@ if (role === 'flood') {
         address: words[0]!,
         port: Number(words[1]),
         onEvent: (event) => tell({ event }),
-        ...(words[2] !== undefined && { link: words[2] }),
       },
       stop.signal,
     );
@@ -50,7 +49,7 @@ if (role === 'flood') {
   const act = async ([verb, host, port, text]: string[]): Promise<object> => {
     if (verb === 'open') {
       sink = await openPeerSink(host!, Number(port), new AbortController().signal);
-      return { address: sink.address, link: sink.link };
+      return { open: true };
     }
     if (verb === 'counts') return await sink!.counts();
     if (verb === 'close') {

@@ -104,7 +104,7 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
     await withHosts(async ({ wires, start, sink }) => {
       const server = await sink();
       const client = start('c0', 'client');
-      expect(await client.ask(...OPEN)).toEqual({ address: HOST, link: 'd0' });
+      expect(await client.ask(...OPEN)).toEqual({ open: true });
       const place = { root: wires.root, containers: wires.containers, sink: sinkOf(client) };
       const generator = sendmmsg();
       try {
@@ -115,7 +115,6 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
         // And that which has warmed the way, or several.
         expect(counts.packets - packets).toBeGreaterThan(0);
         expect(counts.packets - packets).toBeLessThan(100);
-        expect(counts.linkPackets).toBeGreaterThanOrEqual(counts.packets);
       } finally {
         await generator.close();
       }
@@ -133,7 +132,7 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
       );
       await client.ask('close');
       // Without any waiting.
-      expect(await other.ask(...OPEN)).toEqual({ address: HOST, link: 'd0' });
+      expect(await other.ask(...OPEN)).toEqual({ open: true });
       expect(tables(wires)).toMatch(/^table ip plimsoll-run-\d+-\d+-\d+-nic-sink\n$/);
       await server.end('SIGINT');
       expect(server.child.exitCode).toBe(0);
@@ -157,18 +156,8 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
       expect(left).toContain(`plimsoll-run-${first.child.pid}-`);
       const second = await sink();
       expect(tables(wires)).toBe('');
-      expect(await client.ask(...OPEN)).toEqual({ address: HOST, link: 'd0' });
+      expect(await client.ask(...OPEN)).toEqual({ open: true });
       expect(tables(wires)).toContain(`plimsoll-run-${second.child.pid}-`);
-    });
-  });
-
-  test('counts on the link that is named', async () => {
-    await withHosts(async ({ start }) => {
-      const server = start('sink', 'sink', '0.0.0.0', String(PEER_PORT), 'lo');
-      await server.until(/^waits at/);
-      const client = start('c0', 'client');
-      expect(await client.ask(...OPEN)).toEqual({ address: HOST, link: 'lo' });
-      expect(await client.ask('counts')).toMatchObject({ packets: 0, linkPackets: 0 });
     });
   });
 
@@ -181,7 +170,7 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
       await server.until(/^198\.19\.0\.2:\d+ has gone$/);
       expect(tables(wires)).toBe('');
       const next = start('c0', 'client');
-      expect(await next.ask(...OPEN)).toEqual({ address: HOST, link: 'd0' });
+      expect(await next.ask(...OPEN)).toEqual({ open: true });
     });
   });
 
@@ -197,7 +186,7 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
       await server.until(/has said nothing for 20 s, and counts as gone$/);
       expect(tables(wires)).toBe('');
       ip('link', 'set', 'd0', 'up');
-      expect(await client.ask(...OPEN)).toEqual({ address: HOST, link: 'd0' });
+      expect(await client.ask(...OPEN)).toEqual({ open: true });
     });
   });
 
@@ -219,8 +208,6 @@ describe.skipIf(reason !== null)('a sink on another host', () => {
       expect((await third.hear(1))['event']).toMatch(/port 7 of the sink could not begin: .*EADDRINUSE.*another sink/);
       const away = start('sink', 'sink', '192.0.2.1', String(PEER_PORT));
       expect((await away.hear(1))['event']).toMatch(/192\.0\.2\.1:47891: .*EADDRNOTAVAIL/);
-      const cardless = start('sink', 'sink', '0.0.0.0', String(PEER_PORT), 'ens9');
-      expect((await cardless.hear(1))['event']).toMatch(/^bench nic --sink ens9: there is no such link here.*ENODEV/);
       expect(tables(wires)).not.toContain(`-${third.child.pid}-`);
     });
   });

@@ -12,7 +12,7 @@ import { udpSegment } from '../../bench/nic/generators/udp-segment.ts';
 import { PacketProcesses } from '../../bench/nic/packet-processes.ts';
 import { startConversing } from '../../bench/nic/request-response.ts';
 import { insistOnFrames } from '../../bench/nic/sink.ts';
-import { come, countsOf, HEADERS_BYTES, insistExact, insistPaced, since } from './linux-packets.ts';
+import { come, countsOf, HEADERS_BYTES, insistExact, insistPaced, receivedBy, since } from './linux-packets.ts';
 import { waitUntil, whyNotHere } from './linux.ts';
 import { type PacketWires, withPlace } from './packet-place.ts';
 
@@ -150,7 +150,8 @@ describe.skipIf(reason !== null)('the packet bench', () => {
     await withPlace('links', 1, async (place) => {
       const { containers, sink } = place;
       await warmUp(place, containers);
-      const before = await countsOf(sink);
+      const read = async () => ({ rule: await countsOf(sink), link: receivedBy(place.root, place.farLink(0)) });
+      const before = await read();
       const generator = sendmmsg();
       try {
         const generating = await generator.start(place, { containers, payloadBytes: 64, packetsPerSec: 1000 });
@@ -159,13 +160,13 @@ describe.skipIf(reason !== null)('the packet bench', () => {
       } finally {
         await generator.close();
       }
-      const after = await countsOf(sink);
-      const others = after.linkPackets - before.linkPackets - (after.packets - before.packets);
+      const after = await read();
+      const { packets, bytes } = since(before.rule, after.rule);
+      const others = after.link.packets - before.link.packets - packets;
       // A few questions for addresses, of 42 bytes.
       expect(others).toBeGreaterThanOrEqual(0);
       expect(others).toBeLessThan(20);
-      const { packets, bytes } = since(before, after);
-      expect(after.linkBytes - before.linkBytes - 42 * others).toBe(bytes + 14 * packets);
+      expect(after.link.bytes - before.link.bytes - 42 * others).toBe(bytes + 14 * packets);
     });
   });
 

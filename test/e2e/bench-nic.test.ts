@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
@@ -10,8 +10,10 @@ const isRoot = process.geteuid?.() === 0;
 const scratch = mkdtempSync(join(tmpdir(), 'bench-nic-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-const bench = (...words: string[]) =>
-  execa(process.execPath, ['src/plimsoll.js', 'bench', ...words], { reject: false });
+const plimsoll = (...words: string[]) => execa(process.execPath, ['src/plimsoll.js', ...words], { reject: false });
+const bench = (...words: string[]) => plimsoll('bench', ...words);
+
+const Expectations = z.object({ expectations: z.array(z.object({ detail: z.string() })) });
 
 const Document = z.object({
   bench: z.literal('nic'),
@@ -62,6 +64,31 @@ describe('what it is not', () => {
   });
 });
 
+test('a calibration is what packets cost in the simulator', async () => {
+  const scenario = 'scenarios/network/packet-rate.yaml';
+  const shipped = JSON.parse(readFileSync('backends/sim/calibrations/shipped.json', 'utf8')) as {
+    nsPerHop: Record<string, number | null>;
+  };
+  const slow = Object.fromEntries(Object.entries(shipped.nsPerHop).map(([hop, ns]) => [hop, ns && ns * 10]));
+  const file = join(scratch, 'calibration.json');
+  writeFileSync(file, JSON.stringify({ ...shipped, nsPerHop: slow }));
+  const run = async (...words: string[]) => {
+    const { stdout, stderr, exitCode } = await plimsoll('run', scenario, '--json', ...words);
+    return { exitCode, stderr, expectations: stdout === '' ? [] : Expectations.parse(JSON.parse(stdout)).expectations };
+  };
+  const [asShipped, slower] = [await run(), await run('--calibration', file)];
+  const perSec = (told: typeof slower): number => Number(/(\d+) packets\/s/.exec(told.expectations[0]!.detail)![1]);
+  expect(perSec(asShipped) / perSec(slower)).toBeCloseTo(10, 0);
+  // The last of its claims is of so many packets.
+  expect([asShipped.exitCode, slower.exitCode]).toEqual([0, 1]);
+  expect(slower.stderr).toContain(`--calibration ${file}`);
+  writeFileSync(file, '{}');
+  expect(await run('--calibration', file)).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringContaining(`--calibration ${file}: it cannot be read as what`) as string,
+  });
+});
+
 describe.runIf(isRoot)('on real paths (skipped unless root, because namespaces are made)', () => {
   test('the quick form measures every path, says that there is no VF, draws the figure, and leaves nothing', async () => {
     const child = bench('nic', '--quick', '--runs', '1', '--out', join(scratch, 'quick'));
@@ -82,6 +109,19 @@ describe.runIf(isRoot)('on real paths (skipped unless root, because namespaces a
     expect(leftBy(child.pid)).toEqual([]);
   });
 
+  test('a sink without its card, and a generator that is not here, are refused in a line', async () => {
+    const sink = await bench('nic', '--sink', '--pf', 'nosuch');
+    expect(sink).toMatchObject({ exitCode: 3, stdout: '' });
+    expect(sink.stderr).toMatch(/^plimsoll: links\.set nosuch: .*ENODEV/m);
+    const child = bench('nic', '--sizes', '1', '--ratios', '1', '--generator', 'pktgen');
+    const generator = await child;
+    expect(generator).toMatchObject({ exitCode: 3, stdout: '' });
+    expect(generator.stderr).toMatch(
+      /^plimsoll: bench nic --generator pktgen: direct: it sends 16 bytes at least, not 1/m,
+    );
+    expect(leftBy(child.pid)).toEqual([]);
+  });
+
   test('Ctrl-C in the middle keeps what there is, says that it is not whole, and leaves nothing', async () => {
     const child = bench('nic', '--sizes', '64', '--ratios', '1', '--runs', '1000', '--out', join(scratch, 'cut'));
     await until(child, 'round 3 of');
@@ -95,7 +135,7 @@ describe.runIf(isRoot)('on real paths (skipped unless root, because namespaces a
   });
 
   test('a sender that is killed ends it: told, kept as far as it came, and nothing left', async () => {
-    const child = bench('nic', '--quick', '--out', join(scratch, 'killed'));
+    const child = bench('nic', '--quick', '--runs', '1', '--out', join(scratch, 'killed'));
     await until(child, 'packets a second, round 1 of');
     let hasEnded = false;
     void child.then(() => (hasEnded = true));

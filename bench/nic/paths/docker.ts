@@ -1,5 +1,6 @@
 import { plain, veth } from '../../../src/network/segment.ts';
 import { macOf } from '../../../src/network/names.ts';
+import { containersOf, indices, nameOf } from './containers.ts';
 import type { PathSpec } from '../paths.ts';
 import { behindGateway } from './plain.ts';
 
@@ -46,15 +47,14 @@ COMMIT
 /** Of FORWARD and what it jumps to, up to the one that accepts what leaves: the five of it, and five behind its jumps. */
 const RULES_PASSED = 10;
 
+/** A veth, a bridge, Docker's FORWARD chains by iptables, connection tracking, MASQUERADE. */
 export const dockerPath: PathSpec = {
   name: 'docker-nat',
-  title: 'NAT (Docker)',
-  about: "veth, a bridge, Docker's FORWARD chains by iptables, connection tracking, MASQUERADE",
   foreign: { rules: RULES, passed: RULES_PASSED, translates: true },
   picture: (count, { sink }) => {
-    const indices = Array.from({ length: count }, (_, index) => index);
+    const all = indices(count);
     return {
-      namespaces: indices.map((index) => `c${index}`),
+      namespaces: all.map(nameOf),
       links: [
         {
           namespace: '',
@@ -63,12 +63,12 @@ export const dockerPath: PathSpec = {
           settings: { ...plain(1500), mac: macOf(BRIDGE), forwarding: true },
           why: "Docker's default bridge",
         },
-        ...indices.flatMap((index) =>
+        ...all.flatMap((index) =>
           veth(
             {
-              namespace: `c${index}`,
+              namespace: nameOf(index),
               link: 'eth0',
-              mac: macOf(`c${index}`),
+              mac: macOf(nameOf(index)),
               port: `veth${index}`,
               alias: '',
               mtu: 1500,
@@ -80,11 +80,11 @@ export const dockerPath: PathSpec = {
       ],
       entries: [
         { kind: 'address', namespace: '', link: BRIDGE, prefix: `${SEGMENT}.0.1/16` },
-        ...indices.flatMap((index) => behindGateway(`c${index}`, `${SEGMENT}.0.${index + 2}/16`, `${SEGMENT}.0.1`)),
+        ...all.flatMap((index) => behindGateway(nameOf(index), `${SEGMENT}.0.${index + 2}/16`, `${SEGMENT}.0.1`)),
       ],
       elements: [],
       objects: [],
-      containers: indices.map((index) => ({ namespace: `c${index}`, target: sink })),
+      containers: containersOf(count, { sink }),
     };
   },
 };

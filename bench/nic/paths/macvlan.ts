@@ -1,27 +1,25 @@
 import { plain } from '../../../src/network/segment.ts';
 import { withinContainers } from './shaped.ts';
+import { containersOf, indices, nameOf } from './containers.ts';
 import type { PathSpec } from '../paths.ts';
 import { onTheWire } from '../wire.ts';
 
-const nameOf = (index: number): string => `c${index}`;
-
+/** A macvlan on the uplink. */
 export const macvlanPath: PathSpec = {
   name: 'macvlan',
-  title: 'macvlan',
-  about: 'a macvlan on the uplink',
   picture: (count, wire) => {
-    const indices = Array.from({ length: count }, (_, index) => index);
+    const all = indices(count);
     const { link: parent, bits, mtu } = wire.uplink;
     return {
-      namespaces: indices.map(nameOf),
-      links: indices.map((index) => ({
+      namespaces: all.map(nameOf),
+      links: all.map((index) => ({
         namespace: nameOf(index),
         name: 'eth0',
         kind: { type: 'macvlan', parent },
         settings: plain(mtu),
         why: `container ${nameOf(index)}`,
       })),
-      entries: indices.map((index) => ({
+      entries: all.map((index) => ({
         kind: 'address',
         namespace: nameOf(index),
         link: 'eth0',
@@ -29,7 +27,7 @@ export const macvlanPath: PathSpec = {
       })),
       elements: [],
       objects: [],
-      containers: indices.map((index) => ({ namespace: nameOf(index), target: wire.sink })),
+      containers: containersOf(count, wire),
     };
   },
 };

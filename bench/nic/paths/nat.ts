@@ -8,6 +8,7 @@ import { endpointPart, networkPart } from '../../../src/network/segment.ts';
 import type { PathSpec } from '../paths.ts';
 import type { PathPicture } from '../picture.ts';
 import type { Wire } from '../wire.ts';
+import { containersOf, indices, nameOf } from './containers.ts';
 import { PLENTY_BITS_PER_SEC } from './shaped.ts';
 
 /** A bridge network as Plimsoll makes one. */
@@ -21,7 +22,7 @@ const NETWORK: NetworkSpec = {
 
 /** Containers in one network of the product's, with all that the product lays for them. */
 export function networkPicture(network: HostNetwork, count: number, { uplink }: Wire): Omit<PathPicture, 'containers'> {
-  const endpoints = Array.from({ length: count }, (_, index) => endpointOf(network.spec, index));
+  const endpoints = indices(count).map((index) => endpointOf(network.spec, index));
   const parts: readonly PicturePart[] = [
     networkPart(network, uplink),
     ...endpoints.map((endpoint) => endpointPart(endpoint, network.spec, uplink)),
@@ -39,7 +40,7 @@ export function networkPicture(network: HostNetwork, count: number, { uplink }: 
 /** The same with a class for each, which is marked, and holds back nothing. */
 export function shapedPicture(network: HostNetwork, count: number, wire: Wire): Omit<PathPicture, 'containers'> {
   const picture = networkPicture(network, count, wire);
-  const endpoints = Array.from({ length: count }, (_, index) => endpointOf(network.spec, index));
+  const endpoints = indices(count).map((index) => endpointOf(network.spec, index));
   const shaped = endpoints.map(({ container, address }): ShapedContainer => {
     const port: EntryPort = { family: 'bridge', port: portName(network.spec.name, container), address };
     return {
@@ -66,7 +67,7 @@ export function shapedPicture(network: HostNetwork, count: number, wire: Wire): 
 
 /** The container of this number; its address comes after the network's own and its gateway's. */
 export function endpointOf(spec: NetworkSpec, index: number): Endpoint {
-  const container = `c${index}`;
+  const container = nameOf(index);
   return {
     container,
     namespace: container,
@@ -79,23 +80,18 @@ export function endpointOf(spec: NetworkSpec, index: number): Endpoint {
   };
 }
 
-const containersOf = (count: number, { sink }: Wire): PathPicture['containers'] =>
-  Array.from({ length: count }, (_, index) => ({ namespace: `c${index}`, target: sink }));
-
+/** A veth, a bridge, Plimsoll's filter, connection tracking, masquerading. */
 export const natPath: PathSpec = {
   name: 'nat',
-  title: 'NAT (Plimsoll)',
-  about: "veth, a bridge, Plimsoll's filter, connection tracking, masquerading",
   picture: (count, wire) => ({
     ...networkPicture({ spec: NETWORK, peers: [] }, count, wire),
     containers: containersOf(count, wire),
   }),
 };
 
+/** The same, marked and by a class of an HTB. */
 export const shapedNatPath: PathSpec = {
   name: 'nat-shaped',
-  title: 'NAT, shaped',
-  about: 'the same, marked and by a class of an HTB',
   picture: (count, wire) => ({
     ...shapedPicture({ spec: NETWORK, peers: [] }, count, wire),
     containers: containersOf(count, wire),

@@ -7,6 +7,7 @@ import { mtuMaxOf, plain } from '../../../src/network/segment.ts';
 import type { PathSpec } from '../paths.ts';
 import type { PathPicture } from '../picture.ts';
 import { SINK, type Wire } from '../wire.ts';
+import { containersOf, indices } from './containers.ts';
 import { endpointOf, networkPicture, shapedPicture } from './nat.ts';
 
 /** A tenant's network as Plimsoll makes one. */
@@ -38,13 +39,13 @@ function farEnd(count: number, { sink, uplink }: Wire): Pick<PathPicture, 'links
     ],
     entries: [
       { kind: 'address', ...at, prefix: `${FAR_ADDRESS}/24` },
-      ...Array.from({ length: count }, (_, index): RoutingEntry[] => {
+      ...indices(count).flatMap((index): RoutingEntry[] => {
         const { address, mac } = endpointOf(NETWORK, index);
         return [
           { kind: 'neighbour', ...at, address, mac },
           { kind: 'fdb', ...at, mac, destination: uplink.address },
         ];
-      }).flat(),
+      }),
     ],
   };
 }
@@ -55,20 +56,18 @@ function withFarEnd(picture: Omit<PathPicture, 'containers'>, count: number, wir
     ...picture,
     links: [...picture.links, ...links],
     entries: [...picture.entries, ...entries],
-    containers: Array.from({ length: count }, (_, index) => ({ namespace: `c${index}`, target: FAR_ADDRESS })),
+    containers: containersOf(count, { sink: FAR_ADDRESS }),
   };
 }
 
+/** A veth, a bridge, Plimsoll's filter, a VXLAN. */
 export const overlayPath: PathSpec = {
   name: 'overlay',
-  title: 'overlay',
-  about: "veth, a bridge, Plimsoll's filter, a VXLAN",
   picture: (count, wire) => withFarEnd(networkPicture(networkOn(wire), count, wire), count, wire),
 };
 
+/** The same, marked and by a class of an HTB. */
 export const shapedOverlayPath: PathSpec = {
   name: 'overlay-shaped',
-  title: 'overlay, shaped',
-  about: 'the same, marked and by a class of an HTB',
   picture: (count, wire) => withFarEnd(shapedPicture(networkOn(wire), count, wire), count, wire),
 };

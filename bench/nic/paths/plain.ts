@@ -6,14 +6,13 @@ import { plain, veth } from '../../../src/network/segment.ts';
 import type { PathSpec } from '../paths.ts';
 import type { PathPicture } from '../picture.ts';
 import { onTheWire, type Wire } from '../wire.ts';
+import { containersOf, indices, nameOf } from './containers.ts';
 import { qdiscOf } from './shaped.ts';
 
 // Ways that nobody would offer a container: each has one part more than another, which tells what that part costs.
 
 const MTU = 1500;
 const BRIDGE = 'br0';
-const nameOf = (index: number): string => `c${index}`;
-const indices = (count: number): number[] => Array.from({ length: count }, (_, index) => index);
 
 /** A container's interface and the host's port of it. */
 const ends = (index: number, portSettings: Partial<PictureLink['settings']>): PictureLink[] =>
@@ -29,9 +28,6 @@ const ends = (index: number, portSettings: Partial<PictureLink['settings']>): Pi
     },
     portSettings,
   );
-
-const containersOf = (count: number, { sink }: Wire) =>
-  indices(count).map((index) => ({ namespace: nameOf(index), target: sink }));
 
 /** A segment of its own for each container, its gateway the host's port. */
 function routedPicture(count: number, wire: Wire): PathPicture {
@@ -55,10 +51,9 @@ export const behindGateway = (namespace: string, prefix: string, via: string): R
   { kind: 'route', namespace, link: 'eth0', to: '0.0.0.0/0', via },
 ];
 
+/** A veth, routed by the host. */
 export const routedPath: PathSpec = {
   name: 'routed',
-  title: 'routed',
-  about: 'veth, routed by the host',
   picture: routedPicture,
 };
 
@@ -73,17 +68,15 @@ const chain = (rules: readonly FirewallRule[], more: Partial<FirewallChain> = {}
 });
 
 /** A way with a filter of these chains besides. */
-const filtered = (path: PathSpec, name: string, more: string, chains: readonly FirewallChain[]): PathSpec => ({
+const filtered = (path: PathSpec, name: string, chains: readonly FirewallChain[]): PathSpec => ({
   ...path,
   name,
-  title: `${path.title}, ${more}`,
-  about: `${path.about}, ${more}`,
   picture: (count, wire) => ({ ...path.picture(count, wire), frame: { sets: [], chains } }),
 });
 
 /** A rule for each of so many addresses that no container has, which every packet passes. */
 export const rulesPath = (rules: number): PathSpec =>
-  filtered(routedPath, `rules-${rules}`, `${rules} rules of nft`, [
+  filtered(routedPath, `rules-${rules}`, [
     chain(
       indices(rules).map((index) => ({
         when: [{ fields: ['ip saddr'], is: { value: `203.0.113.${index}` } }],
@@ -92,12 +85,12 @@ export const rulesPath = (rules: number): PathSpec =>
     ),
   ]);
 
-export const trackedPath: PathSpec = filtered(routedPath, 'tracked', 'connections tracked', [
+export const trackedPath: PathSpec = filtered(routedPath, 'tracked', [
   chain([{ when: [{ fields: ['ct state'], is: { value: 'established,related' } }], verdict: 'accept' }]),
 ]);
 
 const masqueraded = (path: PathSpec, name: string): PathSpec =>
-  filtered(path, name, 'masqueraded', [
+  filtered(path, name, [
     chain([{ when: [{ fields: ['ip saddr'], is: { value: '198.19.0.0/16' } }], verdict: 'masquerade' }], {
       name: 'postrouting',
       type: 'nat',
@@ -111,8 +104,6 @@ export const masqueradedPath: PathSpec = masqueraded(routedPath, 'masqueraded');
 const shaped = (path: PathSpec): PathSpec => ({
   ...path,
   name: `${path.name}-shaped`,
-  title: `${path.title}, shaped`,
-  about: `${path.about}, an HTB on the uplink`,
   picture: (count, wire) => ({ ...path.picture(count, wire), objects: qdiscOf('', wire.uplink.link) }),
 });
 export const shapedRoutedPath: PathSpec = shaped(routedPath);
@@ -120,8 +111,6 @@ export const shapedRoutedPath: PathSpec = shaped(routedPath);
 /** As many rules of somebody else's, by iptables, behind the one that each such firewall has, and for which the kernel tracks. */
 export const iptablesPath = (rules: number): PathSpec => ({
   name: `iptables-${rules}`,
-  title: `routed, ${rules} rules of iptables`,
-  about: `veth, routed past ${rules} rules of iptables`,
   foreign: {
     rules: `*filter\n-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n${indices(rules)
       .map((index) => `-A FORWARD -s 203.0.113.${index}/32 -j DROP\n`)
@@ -136,8 +125,6 @@ export const iptablesPath = (rules: number): PathSpec => ({
 const withoutCalls = (path: PathSpec): PathSpec => ({
   ...path,
   name: `${path.name}-only`,
-  title: `${path.title}, no br_netfilter`,
-  about: `${path.about}; br_netfilter off`,
   bridgeCalls: false,
 });
 
@@ -149,10 +136,9 @@ const bridgeLink = (settings: Partial<PictureLink['settings']>): PictureLink => 
   why: 'the bridge of all containers',
 });
 
+/** A veth, and a bridge that the wire is a port of. */
 export const bridgedPath: PathSpec = {
   name: 'bridged',
-  title: 'bridged',
-  about: 'veth, and a bridge that the wire is a port of',
   picture: (count, wire) => ({
     namespaces: indices(count).map(nameOf),
     links: [
@@ -172,10 +158,9 @@ export const bridgedPath: PathSpec = {
   }),
 };
 
+/** A veth, a bridge, routed by the host. */
 export const bridgeRoutedPath: PathSpec = {
   name: 'bridge-routed',
-  title: 'bridge, routed',
-  about: 'veth, a bridge, routed by the host',
   picture: (count, wire) => ({
     namespaces: indices(count).map(nameOf),
     links: [bridgeLink({ forwarding: true }), ...indices(count).flatMap((index) => ends(index, { master: BRIDGE }))],

@@ -30,8 +30,6 @@ export function qdiscOf(namespace: string, name: string): ShaperObject[] {
 export const withinContainers = (path: PathSpec): PathSpec => ({
   ...path,
   name: `${path.name}-shaped`,
-  title: `${path.title}, shaped`,
-  about: `${path.about}; an HTB on it`,
   picture: (count, wire) => {
     const picture = path.picture(count, wire);
     return { ...picture, objects: picture.containers.flatMap(({ namespace }) => qdiscOf(namespace, 'eth0')) };

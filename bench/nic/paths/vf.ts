@@ -1,25 +1,24 @@
+import { containersOf, indices, nameOf } from './containers.ts';
 import type { PathSpec } from '../paths.ts';
 import { onTheWire } from '../wire.ts';
 
 /** A virtual function of the card, in the container's own namespace: its link is moved there, not made. */
 export const vfPath: PathSpec = {
   name: 'vf',
-  title: 'SR-IOV VF',
-  about: 'a virtual function of the card',
   picture: (count, wire) => {
-    const indices = Array.from({ length: count }, (_, index) => index);
+    const all = indices(count);
     return {
-      namespaces: indices.map((index) => `c${index}`),
+      namespaces: all.map(nameOf),
       links: [],
-      entries: indices.map((index) => ({
+      entries: all.map((index) => ({
         kind: 'address',
-        namespace: `c${index}`,
+        namespace: nameOf(index),
         link: 'eth0',
         prefix: `${onTheWire(wire, index)}/${wire.uplink.bits}`,
       })),
       elements: [],
       objects: [],
-      containers: indices.map((index) => ({ namespace: `c${index}`, target: wire.sink })),
+      containers: containersOf(count, wire),
     };
   },
 };

@@ -82,9 +82,9 @@ test.runIf(process.platform === 'linux')(
   async () => {
     const nowhere = { namespace: 'there-is-none', name: 'eth0' };
     const network = new NetworkRoot({ mark: 'plimsoll', own: null });
-    const environment = await readEnvironment({ network, links: [nowhere], card: nowhere });
+    const environment = await readEnvironment({ network, link: nowhere, card: nowhere });
     const unknown = { driver: null, firmware: null, pciAddress: null, speedBitsPerSec: null, offloads: null };
-    expect(environment.links).toEqual([{ link: nowhere, ...unknown }]);
+    expect(environment.link).toEqual({ link: nowhere, ...unknown });
     expect(environment.card).toEqual({ link: nowhere, id: null, totalVfs: null, numaNode: null, ...unknown });
     expect(environment.tools['node']).toBe(process.version);
     expect(environment.machine).toContain(`Linux ${environment.kernel}`);

@@ -21,7 +21,7 @@ test('a packet of each path meets what the path is said to consist of', async ()
   expect(await met(named('bridge-routed'))).toEqual({ send: 1, veth: 2, bridge: 1, bridgeCall: 1, route: 1 });
   expect(await met(named('docker-nat'))).toMatchObject({ hook: 1, foreignRule: 10, track: 1, translate: 1 });
   expect(await met(named('nat'))).toMatchObject({ bridge: 1, route: 1, track: 1, translate: 1 });
-  expect(await met(named('nat-shaped'))).toMatchObject({ relayQdisc: 1 });
+  expect(await met(named('nat-shaped'))).toMatchObject({ qdisc: 1 });
 });
 
 test('a tunnel is paid for up to the wire: the sink throws its packets away as they come', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { factsIn, offloadsIn, readCardFacts, speedIn } from '../../../../bench/nic/link-facts.ts';
+import { factsIn, offloadsIn, readCardFacts } from '../../../../bench/nic/link-facts.ts';
 import { plant } from './planted.ts';
 
 describe('what ethtool says', () => {
@@ -18,12 +18,6 @@ describe('what ethtool says', () => {
 
   test('of a bridge, which is on no bus', () =>
     expect(factsIn(info('bridge', 'N/A', 'N/A'))).toEqual({ driver: 'bridge', firmware: null, pciAddress: null }));
-
-  test.for([
-    ['\tSpeed: 25000Mb/s\n', 25e9],
-    ['\tSpeed: Unknown!\n', null],
-    ['', null],
-  ] as const)('speed: %j', ([text, speed]) => expect(speedIn(`Settings for eth1:\n${text}`)).toBe(speed));
 
   test('of offloads: those that are on and change packets', () => {
     const on = { active: true, fixed: false, requested: true };

@@ -1,23 +1,11 @@
 import { expect, test } from 'vitest';
 import type { NicMeasured } from '../../../../bench/nic/nic.ts';
-import { SHOWN, type PathSpec } from '../../../../bench/nic/paths.ts';
-import { vfPath } from '../../../../bench/nic/paths/vf.ts';
 import { ratesOf, resultsOf } from '../../../../bench/nic/results.ts';
+import { caseOf, measured, rate } from './measured.ts';
 
-const pathOf = (name: string): PathSpec => [...SHOWN, vfPath].find((path) => path.name === name)!;
-const caseOf = (name: string) => ({ path: pathOf(name), payloadBytes: 64, containers: 1 });
 const full = (name: string, ...rates: number[]): NicMeasured['full'][number] => ({
   of: caseOf(name),
-  is: rates.map((packetsPerSec) => ({ packetsPerSec, senderUs: 1, hostUs: 2 })),
-});
-const measured = (given: Partial<NicMeasured>): NicMeasured => ({
-  costs: [],
-  full: [],
-  ceilings: [],
-  frames: [],
-  latencies: [],
-  transactions: [],
-  ...given,
+  is: rates.map(rate),
 });
 const valueOf = (given: NicMeasured, id: string, functions: 'real' | 'emulated' | 'none' = 'none') =>
   resultsOf(given, null, functions).find((each) => each.id === id);

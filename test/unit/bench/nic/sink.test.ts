@@ -5,8 +5,6 @@ const counts = (packets: number, bytes: number, tunnelPackets = 0): SinkCounts =
   packets,
   bytes,
   tunnelPackets,
-  linkPackets: 0,
-  linkBytes: 0,
 });
 
 const check = (after: SinkCounts, payloadBytes: number) => () =>
