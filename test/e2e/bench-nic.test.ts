@@ -3,14 +3,19 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, onTestFinished, test } from 'vitest';
 import * as z from 'zod';
 
 const isRoot = process.geteuid?.() === 0;
 const scratch = mkdtempSync(join(tmpdir(), 'bench-nic-'));
 afterAll(() => rmSync(scratch, { recursive: true }));
 
-const plimsoll = (...words: string[]) => execa(process.execPath, ['src/plimsoll.js', ...words], { reject: false });
+const plimsoll = (...words: string[]) => {
+  const child = execa(process.execPath, ['src/plimsoll.js', ...words], { reject: false });
+  // One that a test gave up on would go on for ever.
+  onTestFinished(() => void child.kill('SIGKILL'));
+  return child;
+};
 const bench = (...words: string[]) => plimsoll('bench', ...words);
 
 const Expectations = z.object({ expectations: z.array(z.object({ detail: z.string() })) });
